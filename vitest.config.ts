@@ -1,0 +1,40 @@
+import { defineConfig } from 'vitest/config';
+
+/** Tests that start servers or count processes run one file at a time: two cores are all there is. */
+const oneAtATime = {
+  pool: 'forks',
+  fileParallelism: false,
+  testTimeout: 120_000,
+  hookTimeout: 300_000,
+  globalSetup: ['test/support/temporal-server.setup.ts'],
+};
+
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          name: 'unit',
+          include: [
+            'test/unit/**/*.test.ts',
+            '{core,compiler,workflows,activities,adapters,worker,cli,host,devnet}/**/*.test.ts',
+          ],
+          pool: 'forks',
+          testTimeout: 60_000,
+        },
+      },
+      { test: { name: 'corpus', include: ['test/corpus/**/*.test.ts'], pool: 'forks' } },
+      {
+        test: {
+          name: 'replay',
+          include: ['test/replay/**/*.test.ts'],
+          pool: 'forks',
+          testTimeout: 60_000,
+        },
+      },
+      { test: { name: 'integration', include: ['test/integration/**/*.test.ts'], ...oneAtATime } },
+      { test: { name: 'fault', include: ['test/fault/**/*.test.ts'], ...oneAtATime } },
+      { test: { name: 'e2e', include: ['test/e2e/**/*.test.ts'], ...oneAtATime } },
+    ],
+  },
+});
