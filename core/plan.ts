@@ -1,0 +1,116 @@
+import type { Expr, Template } from './expression.js';
+import type { Json } from './json.js';
+
+/** The only interpreter there is; a Plan of another version is refused by name. */
+export const IR_VERSION = 1;
+
+/** Largest Plan, as JSON text, in bytes. */
+export const MAX_PLAN_BYTES = 512 * 1024;
+
+/**
+ * A checked pipeline with its inputs bound: plain JSON, the argument of a run, kept for life.
+ * Editing the file changes the next run only.
+ */
+export interface Plan {
+  readonly irVersion: typeof IR_VERSION;
+  /** Name of the pipeline. */
+  readonly pipeline: string;
+  readonly summary?: string;
+  /** SHA-256 of the pipeline file's bytes, lower-case hex. */
+  readonly sourceSha256: string;
+  /** The network and identity that the run was started for; a worker set otherwise refuses. */
+  readonly network: Network;
+  readonly inputs: { readonly [name: string]: Json };
+  readonly steps: readonly PlanStep[];
+  readonly outputs: ReadonlyArray<readonly [string, Template]>;
+}
+
+/** Where a run's effects go, and as whom: the coordinator's base URL and the hotkey's SS58 address. */
+export interface Network {
+  readonly coordinator: string;
+  readonly hotkey: string;
+}
+
+export type PlanStep = ActivityStep | ForeachStep | TryStep | IfStep | StopStep;
+
+interface StepBase {
+  /** The step's `id`; absent when nothing refers to it. */
+  readonly id?: string;
+  /** The step's own segment of its path: its id, or `[n]`, counted from 0 in its block. */
+  readonly key: string;
+  /** The step runs only when this is true; otherwise it is skipped, and has no outputs. */
+  readonly if?: Expr;
+}
+
+/** `uses`: one step type, one Temporal activity. */
+export interface ActivityStep extends StepBase {
+  readonly kind: 'step';
+  /** Name of the step type, which is the activity type. */
+  readonly uses: string;
+  readonly with: ReadonlyArray<readonly [string, Template]>;
+  /** Inputs that may be absent: one that evaluates to null is left out. */
+  readonly optional: readonly string[];
+  readonly options: StepOptions;
+  /**
+   * Where the input names the host that must run the step: paths to `Workspace` values in the input,
+   * in order of preference; the first that is there gives the task queue.
+   */
+  readonly host: ReadonlyArray<readonly string[]>;
+  readonly summary?: Template;
+}
+
+export interface StepOptions {
+  /** Time for the whole step, since its first attempt, in milliseconds. */
+  readonly timeoutMs: number;
+  /** Time for one attempt, in milliseconds. */
+  readonly attemptTimeoutMs?: number;
+  /** Longest silence of a worker before it counts as lost, in milliseconds. */
+  readonly heartbeatMs?: number;
+  readonly retry: RetryOptions;
+}
+
+export interface RetryOptions {
+  /** Tries in all that may end in a step error; lost workers do not count. At least 1. */
+  readonly attempts: number;
+  readonly firstMs: number;
+  readonly factor: number;
+  readonly mostMs: number;
+  /** Codes that are final although they are retryable. */
+  readonly never: readonly string[];
+}
+
+/** Bounded fan-out over a list; its outputs are `results` (in list order) and `failures`. */
+export interface ForeachStep extends StepBase {
+  readonly kind: 'foreach';
+  readonly items: Expr;
+  /** Name of the item in expressions inside. */
+  readonly as: string;
+  /** Most iterations at one time. */
+  readonly limit: number;
+  /** `fast`: the first failure ends the rest. `wait`: it succeeds if one item did. */
+  readonly fail: 'fast' | 'wait';
+  /** What an iteration adds to `results`. */
+  readonly collect?: Expr;
+  readonly steps: readonly PlanStep[];
+}
+
+/** `finally` runs after `steps` whatever happened, also on cancellation. */
+export interface TryStep extends StepBase {
+  readonly kind: 'try';
+  readonly steps: readonly PlanStep[];
+  readonly finally: readonly PlanStep[];
+}
+
+/** The block form of a condition. */
+export interface IfStep extends StepBase {
+  readonly kind: 'if';
+  readonly test: Expr;
+  readonly then: readonly PlanStep[];
+  readonly else: readonly PlanStep[];
+}
+
+/** Ends the run as stopped: a decision, not a failure. */
+export interface StopStep extends StepBase {
+  readonly kind: 'stop';
+  readonly reason: Template;
+}

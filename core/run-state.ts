@@ -1,0 +1,39 @@
+import type { ErrorReport } from './error.js';
+import type { Json } from './json.js';
+
+export type StepStatus =
+  'pending' | 'running' | 'parked' | 'succeeded' | 'failed' | 'stopped' | 'skipped' | 'cancelled';
+
+export type RunStatus = 'running' | 'succeeded' | 'failed' | 'stopped' | 'cancelled';
+
+/** What is known of one step. Times are ISO 8601, UTC. */
+export interface StepState {
+  readonly status: StepStatus;
+  /** Name of the step type; a block's kind (`foreach`, `try`, `if`, `stop`) for a block. */
+  readonly uses: string;
+  /** Tries that were started by the interpreter; a worker that was lost does not add to it. */
+  readonly attempts: number;
+  readonly startedAt?: string;
+  readonly endedAt?: string;
+  readonly outputs?: { readonly [name: string]: Json };
+  readonly error?: ErrorReport;
+}
+
+/**
+ * A run as a value: the state of every step by its path (`candidates#0/trained`), in the order in
+ * which steps began. Plain JSON, and the interpreter's only memory: it can start from any RunState.
+ */
+export interface RunState {
+  readonly steps: { readonly [path: string]: StepState };
+}
+
+/** Largest outputs of one step and largest RunState, as JSON text, in bytes. */
+export const MAX_OUTPUT_BYTES = 64 * 1024;
+export const MAX_STATE_BYTES = 1024 * 1024;
+
+/** How a run ended, or how it stands. */
+export interface RunResult {
+  readonly status: RunStatus;
+  readonly outputs: { readonly [name: string]: Json };
+  readonly error?: ErrorReport;
+}
