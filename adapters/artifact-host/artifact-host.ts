@@ -1,0 +1,248 @@
+/**
+ * The place from which validators download artifacts: any https address that takes PUT and answers a
+ * plain GET. An artifact's name there is its digest, so that publishing twice changes nothing.
+ */
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import type { Readable } from 'node:stream';
+import type { FileRef } from '../../compiler/values.js';
+import { StepError } from '../../core/error.js';
+import { boundedFetch, HttpFailure, type BoundedReply } from '../http/bounded-fetch.js';
+import { assertPublicHost, isLoopbackHost } from '../http/public-host.js';
+import type { Settings } from '../settings/settings.js';
+
+export interface ArtifactHost {
+  /** The address that a file of this digest has, or will have. Throws SETTING_MISSING, SETTING_INVALID. */
+  address(sha256: string): string;
+  /**
+   * Uploads a file under its digest and returns its address. It is not fetched back: see `verify`.
+   * Throws ARTIFACT_HOST_UNAVAILABLE, ARTIFACT_UNSUITABLE, SETTING_MISSING, SETTING_INVALID.
+   */
+  publish(file: string, ref: FileRef, signal: AbortSignal): Promise<string>;
+  /**
+   * Downloads an address as a validator does (protocol 4.4: one GET, no credentials, no redirect) and
+   * compares size and digest. Throws ARTIFACT_HOST_UNAVAILABLE, ARTIFACT_UNSUITABLE.
+   */
+  verify(uri: string, expected: Omit<FileRef, 'uri'>, signal: AbortSignal): Promise<void>;
+  /** Publishes a tiny object and fetches it back. Throws as `publish` and `verify` do. */
+  checkWritable(signal: AbortSignal): Promise<void>;
+}
+
+type HostSettings = Pick<
+  Settings,
+  'publishUrl' | 'publishTokenFile' | 'publishCaFile' | 'coordinatorUrl'
+>;
+
+/** The validator's own limit for a download (protocol 4.4), plus what a slow line needs. */
+const BASE_TIMEOUT_MS = 60_000;
+const BYTES_PER_MS = 1_024;
+const MAX_REPLY_BYTES = 64 * 1024;
+const PROBE = Buffer.from('Adit checks that this place can be written and read.\n');
+const PROBE_REF = {
+  sha256: createHash('sha256').update(PROBE).digest('hex'),
+  sizeBytes: PROBE.length,
+};
+
+export function createArtifactHost(settings: HostSettings): ArtifactHost {
+  async function assertReachable(url: URL): Promise<void> {
+    await assertPublicHost(url.hostname, { allowLoopback: isOnLoopback(settings.coordinatorUrl) });
+  }
+
+  async function put(
+    body: () => Readable | Uint8Array,
+    { sha256, sizeBytes }: Omit<FileRef, 'uri'>,
+    signal: AbortSignal,
+  ): Promise<string> {
+    const uri = host.address(sha256);
+    const token = await readSetting(settings.publishTokenFile, 'publishTokenFile');
+    const ca = await readSetting(settings.publishCaFile, 'publishCaFile');
+    const reply = await translate(uri, async () => {
+      await assertReachable(new URL(uri));
+      return boundedFetch(uri, {
+        method: 'PUT',
+        headers: {
+          'content-type': 'application/octet-stream',
+          'content-length': String(sizeBytes),
+          ...(token === null ? {} : { authorization: `Bearer ${assertToken(token)}` }),
+        },
+        body: body(),
+        maxBodyBytes: MAX_REPLY_BYTES,
+        timeoutMs: timeoutMs(sizeBytes),
+        signal,
+        ...(ca === null ? {} : { ca }),
+      });
+    });
+    assertStored(reply, uri);
+    return uri;
+  }
+
+  const host: ArtifactHost = {
+    address(sha256) {
+      return `${publishBase(settings.publishUrl)}/${sha256}`;
+    },
+
+    async publish(file, ref, signal) {
+      try {
+        return await put(() => createReadStream(file), ref, signal);
+      } catch (error) {
+        if (error instanceof StepError && error.code === 'ARTIFACT_HOST_UNAVAILABLE') {
+          // A host that refuses a large body often closes before its reply can be read; a small one
+          // gets through and tells a wrong token from a lost connection.
+          await put(() => PROBE, PROBE_REF, signal);
+        }
+        throw error;
+      }
+    },
+
+    async verify(uri, expected, signal) {
+      const url = assertHttps(uri);
+      const ca = await readSetting(settings.publishCaFile, 'publishCaFile');
+      const hash = createHash('sha256');
+      let sizeBytes = 0;
+      const reply = await translate(uri, async () => {
+        await assertReachable(url);
+        return boundedFetch(uri, {
+          maxBodyBytes: expected.sizeBytes,
+          timeoutMs: timeoutMs(expected.sizeBytes),
+          signal,
+          onChunk: (chunk) => {
+            hash.update(chunk);
+            sizeBytes += chunk.length;
+          },
+          ...(ca === null ? {} : { ca }),
+        });
+      });
+      assertFetched(reply, uri);
+      const declared = reply.headers['content-length'];
+      if (
+        declared !== undefined &&
+        reply.headers['content-encoding'] === undefined &&
+        declared !== String(expected.sizeBytes)
+      ) {
+        throw unsuitable(`${uri} declares ${declared} bytes, not ${expected.sizeBytes}.`);
+      }
+      if (sizeBytes !== expected.sizeBytes) {
+        throw unsuitable(`${uri} has ${sizeBytes} bytes, not ${expected.sizeBytes}.`);
+      }
+      const sha256 = hash.digest('hex');
+      if (sha256 !== expected.sha256) {
+        throw unsuitable(`${uri} has SHA-256 ${sha256}, not ${expected.sha256}.`);
+      }
+    },
+
+    async checkWritable(signal) {
+      await host.verify(await put(() => PROBE, PROBE_REF, signal), PROBE_REF, signal);
+    },
+  };
+  return host;
+}
+
+function publishBase(publishUrl: string | null): string {
+  if (publishUrl === null) {
+    throw new StepError('SETTING_MISSING', 'No place to publish artifacts is set.', {
+      hint: 'Set ADIT_PUBLISH_URL to an https address that takes PUT and answers GET.',
+    });
+  }
+  const url = URL.canParse(publishUrl) ? new URL(publishUrl) : null;
+  if (url?.protocol !== 'https:' || url.search !== '' || url.hash !== '') {
+    throw new StepError(
+      'SETTING_INVALID',
+      `Artifacts cannot be published to ${publishUrl.split('?')[0]}: it must be an https address without query.`,
+      { hint: 'Correct ADIT_PUBLISH_URL. Validators download from https only.' },
+    );
+  }
+  return `${url.origin}${url.pathname.replace(/\/+$/, '')}`;
+}
+
+function assertHttps(uri: string): URL {
+  const url = URL.canParse(uri) ? new URL(uri) : null;
+  if (url?.protocol !== 'https:') {
+    throw unsuitable(`${JSON.stringify(uri.slice(0, 200))} is not an https address.`);
+  }
+  return url;
+}
+
+function assertStored({ status, body }: BoundedReply, uri: string): void {
+  if (status >= 200 && status < 300) return;
+  assertAvailable(status, uri);
+  const said = JSON.stringify(body.toString('utf8').slice(0, 120));
+  throw new StepError('ARTIFACT_UNSUITABLE', `${uri} refused the upload with ${status}: ${said}.`, {
+    hint:
+      status === 401 || status === 403
+        ? 'Check ADIT_PUBLISH_TOKEN_FILE.'
+        : 'ADIT_PUBLISH_URL must take PUT of <url>/<sha256>.',
+  });
+}
+
+function assertFetched({ status }: BoundedReply, uri: string): void {
+  if (status === 200) return;
+  assertAvailable(status, uri);
+  throw unsuitable(`${uri} answered ${status}, not 200.`);
+}
+
+function assertAvailable(status: number, uri: string): void {
+  if (status >= 500 || status === 429) {
+    throw new StepError('ARTIFACT_HOST_UNAVAILABLE', `${uri} answered ${status}.`);
+  }
+}
+
+/** Runs one exchange and translates what the transport says. */
+async function translate(
+  uri: string,
+  exchange: () => Promise<BoundedReply>,
+): Promise<BoundedReply> {
+  try {
+    return await exchange();
+  } catch (error) {
+    if (!(error instanceof HttpFailure)) throw error;
+    if (error.kind === 'unreachable' || error.kind === 'timeout') {
+      throw new StepError('ARTIFACT_HOST_UNAVAILABLE', error.message, {
+        hint: 'If its certificate is of your own authority, set ADIT_PUBLISH_CA_FILE.',
+        cause: error,
+      });
+    }
+    throw unsuitable(error.kind === 'not_allowed' ? `${uri}: ${error.message}` : error.message);
+  }
+}
+
+function unsuitable(message: string): StepError {
+  return new StepError('ARTIFACT_UNSUITABLE', message, {
+    hint: 'A validator would not accept it: it downloads once over https, without credentials or redirects, and compares size and digest.',
+  });
+}
+
+function timeoutMs(sizeBytes: number): number {
+  return BASE_TIMEOUT_MS + Math.ceil(sizeBytes / BYTES_PER_MS);
+}
+
+function isOnLoopback(url: string | null): boolean {
+  return url !== null && URL.canParse(url) && isLoopbackHost(new URL(url).hostname);
+}
+
+/** The text of a file that a setting names, without white space around it; null when it is not set. */
+async function readSetting(
+  file: string | null,
+  setting: 'publishTokenFile' | 'publishCaFile',
+): Promise<string | null> {
+  if (file === null) return null;
+  try {
+    return (await readFile(file, 'utf8')).trim();
+  } catch (error) {
+    const reason = (error as NodeJS.ErrnoException).code ?? 'unknown';
+    throw new StepError(
+      'SETTING_INVALID',
+      `${file}, of setting ${setting}, cannot be read (${reason}).`,
+      {
+        cause: error,
+      },
+    );
+  }
+}
+
+function assertToken(token: string): string {
+  if (/^[\x21-\x7e]+$/.test(token)) return token;
+  throw new StepError('SETTING_INVALID', 'The file of setting publishTokenFile holds no token.', {
+    hint: 'It must hold one line of printable characters without spaces.',
+  });
+}

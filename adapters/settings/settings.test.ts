@@ -1,0 +1,75 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { loadSettings, SETTING_VARIABLES, SettingsError } from './settings.js';
+import { readFileSync } from 'node:fs';
+
+let folder: string;
+
+beforeAll(() => {
+  folder = mkdtempSync(path.join(tmpdir(), 'adit-settings-'));
+});
+
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const withFile = (
+  content: string,
+  env: NodeJS.ProcessEnv = {},
+): ReturnType<typeof loadSettings> => {
+  writeFileSync(path.join(folder, 'adit.config.yaml'), content);
+  return loadSettings({ HOME: '/home/someone', ...env }, folder);
+};
+
+describe('settings', () => {
+  test('come from the environment before the file, and from the file before the default', () => {
+    const settings = withFile('coordinatorUrl: https://file.example\ntaskQueue: night\n', {
+      ADIT_COORDINATOR_URL: 'https://env.example',
+    });
+    expect(settings).toMatchObject({
+      coordinatorUrl: 'https://env.example',
+      taskQueue: 'night',
+      minFreeBytes: 1024 ** 3,
+    });
+  });
+
+  test('spell an address in one way', () => {
+    const { coordinatorUrl, poolUrl } = withFile('', {
+      ADIT_COORDINATOR_URL: 'HTTPS://Env.Example:443/',
+      ADIT_POOL_URL: 'https://pool.example//',
+    });
+    expect([coordinatorUrl, poolUrl]).toEqual(['https://env.example', 'https://pool.example']);
+  });
+
+  test('resolve paths of the file beside the file', () => {
+    expect(withFile('hotkeyFile: keys/miner\n').hotkeyFile).toBe(path.join(folder, 'keys/miner'));
+  });
+
+  test('keep state and cache under the home folder, or where XDG says', () => {
+    expect(withFile('').stateDir).toBe('/home/someone/.local/state/adit');
+    expect(withFile('', { XDG_CACHE_HOME: '/cache' }).cacheDir).toBe('/cache/adit');
+  });
+
+  test.each([
+    ['coordinatorURL: https://x.example\n', /Unrecognized key: "coordinatorURL"/],
+    ['- a list\n', /must hold a map of settings/],
+    ['a: [\n', /adit\.config\.yaml: /],
+    ['minFreeBytes: much\n', /setting minFreeBytes: /],
+  ])('refuse the file %j with the place and a way out', (content, message) => {
+    expect(() => withFile(content)).toThrowError(message);
+    expect(() => withFile(content)).toThrowError(SettingsError);
+  });
+
+  test('refuse a file that is named and does not exist', () => {
+    expect(() => loadSettings({ ADIT_CONFIG: 'elsewhere.yaml' }, folder)).toThrowError(
+      /elsewhere\.yaml does not exist/,
+    );
+  });
+
+  test('are all in docs/operating.md', () => {
+    const text = readFileSync(new URL('../../docs/operating.md', import.meta.url), 'utf8');
+    for (const [name, variable] of Object.entries(SETTING_VARIABLES)) {
+      expect(text).toContain(`| \`${name}\` | \`${variable}\` |`);
+    }
+  });
+});

@@ -1,0 +1,115 @@
+/** Content-addressed files in a folder: what is large, or what must be proven later, lies here. */
+import { createHash, randomUUID } from 'node:crypto';
+import { createReadStream, createWriteStream } from 'node:fs';
+import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { Transform } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import type { FileRef } from '../../compiler/values.js';
+import { StepError } from '../../core/error.js';
+
+export interface Store {
+  /** Copies a file into the store; its digest is taken from the bytes that were copied. */
+  putFile(file: string, signal?: AbortSignal): Promise<FileRef>;
+  putBytes(bytes: Uint8Array | string): Promise<FileRef>;
+  /** Absolute path of the bytes, to read only. Throws FILE_MISSING, or FILE_CHANGED when the size differs. */
+  locate(ref: FileRef): Promise<string>;
+  /** The bytes, compared with their digest. Throws FILE_MISSING, FILE_CHANGED. */
+  read(ref: FileRef): Promise<Buffer>;
+}
+
+export function createFolderStore(folder: string): Store {
+  const place = (sha256: string): string => path.join(folder, sha256.slice(0, 2), sha256);
+
+  async function keep(temporary: string, sha256: string): Promise<void> {
+    await mkdir(path.dirname(place(sha256)), { recursive: true });
+    await rename(temporary, place(sha256));
+  }
+
+  async function newTemporary(): Promise<string> {
+    await mkdir(path.join(folder, 'incoming'), { recursive: true });
+    return path.join(folder, 'incoming', randomUUID());
+  }
+
+  const store: Store = {
+    async putFile(file, signal) {
+      const temporary = await newTemporary();
+      const hash = createHash('sha256');
+      let sizeBytes = 0;
+      const measure = new Transform({
+        transform(chunk: Buffer, _encoding, done) {
+          hash.update(chunk);
+          sizeBytes += chunk.length;
+          done(null, chunk);
+        },
+      });
+      try {
+        await pipeline(
+          createReadStream(file),
+          measure,
+          createWriteStream(temporary, { flush: true }),
+          {
+            ...(signal === undefined ? {} : { signal }),
+          },
+        );
+        const sha256 = hash.digest('hex');
+        await keep(temporary, sha256);
+        return { uri: `store:${sha256}`, sha256, sizeBytes };
+      } catch (error) {
+        await rm(temporary, { force: true });
+        if (signal?.aborted === true) throw signal.reason;
+        throw toStepError(error, file);
+      }
+    },
+
+    async putBytes(bytes) {
+      const buffer = Buffer.from(bytes as Uint8Array);
+      const sha256 = createHash('sha256').update(buffer).digest('hex');
+      const temporary = await newTemporary();
+      try {
+        await writeFile(temporary, buffer, { flush: true });
+        await keep(temporary, sha256);
+      } catch (error) {
+        await rm(temporary, { force: true });
+        throw toStepError(error, 'the store');
+      }
+      return { uri: `store:${sha256}`, sha256, sizeBytes: buffer.length };
+    },
+
+    async locate(ref) {
+      const file = place(ref.sha256);
+      const found = await stat(file).catch(() => null);
+      if (found === null) {
+        throw new StepError('FILE_MISSING', `The store has no file ${ref.sha256}.`, {
+          hint: `It should lie at ${file}; was the state folder moved or cleaned?`,
+        });
+      }
+      if (found.size !== ref.sizeBytes) {
+        throw new StepError(
+          'FILE_CHANGED',
+          `${file} has ${found.size} bytes, not ${ref.sizeBytes}.`,
+        );
+      }
+      return file;
+    },
+
+    async read(ref) {
+      const bytes = await readFile(await store.locate(ref));
+      if (createHash('sha256').update(bytes).digest('hex') !== ref.sha256) {
+        throw new StepError('FILE_CHANGED', `${place(ref.sha256)} no longer has its digest.`);
+      }
+      return bytes;
+    },
+  };
+  return store;
+}
+
+function toStepError(error: unknown, what: string): unknown {
+  const code = (error as NodeJS.ErrnoException).code;
+  if (code === 'ENOSPC' || code === 'EDQUOT') {
+    return new StepError('DISK_FULL', `No space left while storing ${what}.`, { cause: error });
+  }
+  if (code === 'ENOENT')
+    return new StepError('FILE_MISSING', `${what} does not exist.`, { cause: error });
+  return error;
+}
