@@ -17,7 +17,7 @@ import { isJsonObject, type Json, type JsonObject } from './json.js';
 export const MAX_ITERATIONS = 100_000;
 
 /** Most values that one evaluation may compare, join or copy. */
-export const MAX_WORK = 2_000_000;
+const MAX_WORK = 2_000_000;
 
 /** Largest result of one evaluation, as JSON text, roughly in bytes. */
 export const MAX_RESULT_BYTES = 1024 * 1024;

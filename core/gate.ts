@@ -10,7 +10,7 @@ import { measureGain } from './gain.js';
 import type { GateFacts, GateFingerprint, GateMeasurement } from './gate-facts.js';
 import { checkPatchSurface, type PatchRejection } from './patch-surface.js';
 
-export interface GateCheck {
+interface GateCheck {
   readonly name: string;
   readonly passed: boolean;
   /** For people, with the numbers. */
@@ -27,7 +27,7 @@ export interface GateDecision {
 }
 
 /** The public launcher keeps a summary at or below this (protocol 2.6). */
-export const MAX_SUMMARY_CHARS = 7_900;
+const MAX_SUMMARY_CHARS = 7_900;
 
 const NAMED_IDEAS = 5;
 

@@ -280,7 +280,7 @@ class Interpreter {
       );
     }
     type Item = { readonly collected: Json } | { readonly failure: StepEnd };
-    const done = new Array<Item | undefined>(items.length);
+    const done = Array.from<unknown, Item | undefined>({ length: items.length }, () => undefined);
     let next = 0;
     let first: unknown;
     let broken = false;

@@ -1,0 +1,255 @@
+/** A checked pipeline and the inputs of a run to a Plan. */
+import { parseDocument } from 'yaml';
+import { parseDuration } from '../core/duration.js';
+import { isJsonObject, type Json } from '../core/json.js';
+import { IR_VERSION, MAX_PLAN_BYTES, type Network, type Plan } from '../core/plan.js';
+import type { CheckedInput, CheckedPipeline } from './check.js';
+import { Diagnostics, type Diagnostic, type Source } from './diagnostic.js';
+import { suggestHint } from './suggest.js';
+import { isTimestamp } from './template.js';
+import { printType, type Type } from './types.js';
+import { VALUES } from './values.js';
+import { toJson } from './yaml.js';
+
+/** An input as it was given: text from a command line, read by the input's type, or a value. */
+export type GivenInput = { readonly text: string } | { readonly value: Json };
+
+export interface Binding {
+  readonly inputs: ReadonlyMap<string, GivenInput>;
+  readonly network: Network;
+  /** SHA-256 of the file's bytes, lower-case hex. */
+  readonly sourceSha256: string;
+  /** The file that was checked: mistakes in inputs are shown at the declarations. */
+  readonly source: Source;
+}
+
+/** Exactly one of the two: a Plan, or what is wrong with the inputs. */
+export interface Bound {
+  readonly plan: Plan | null;
+  readonly diagnostics: readonly Diagnostic[];
+}
+
+export function bindPipeline(pipeline: CheckedPipeline, binding: Binding): Bound {
+  const diagnostics = new Diagnostics(binding.source);
+  const inputs = bindInputs(pipeline, binding, diagnostics);
+  if (diagnostics.size > 0) return { plan: null, diagnostics: diagnostics.list() };
+  const plan: Plan = {
+    irVersion: IR_VERSION,
+    pipeline: pipeline.name,
+    ...(pipeline.summary === undefined ? {} : { summary: pipeline.summary }),
+    sourceSha256: binding.sourceSha256,
+    network: binding.network,
+    inputs,
+    steps: pipeline.steps,
+    outputs: pipeline.outputs,
+  };
+  const sizeBytes = new TextEncoder().encode(JSON.stringify(plan)).length;
+  if (sizeBytes > MAX_PLAN_BYTES) {
+    diagnostics.add(
+      'PLAN_TOO_LARGE',
+      pipeline.inputsRange,
+      `pipeline and inputs make a plan of ${sizeBytes} bytes; at most ${MAX_PLAN_BYTES} can be started`,
+      'put large inputs into files that steps read',
+    );
+    return { plan: null, diagnostics: diagnostics.list() };
+  }
+  return { plan, diagnostics: [] };
+}
+
+function bindInputs(
+  pipeline: CheckedPipeline,
+  { inputs: given }: Binding,
+  diagnostics: Diagnostics,
+): { [name: string]: Json } {
+  const bound: { [name: string]: Json } = {};
+  for (const name of given.keys()) {
+    if (pipeline.inputs.some((input) => input.name === name)) continue;
+    diagnostics.add(
+      'INPUT_UNKNOWN',
+      pipeline.inputsRange,
+      `the pipeline \`${pipeline.name}\` has no input \`${name}\``,
+      suggestHint(
+        name,
+        pipeline.inputs.map((input) => input.name),
+        'it takes no inputs',
+      ),
+    );
+  }
+  for (const input of pipeline.inputs) {
+    const value = given.get(input.name);
+    if (value !== undefined) {
+      const result = readInput(value, input.type);
+      if (typeof result === 'string') {
+        diagnostics.add(
+          'INPUT_INVALID',
+          input.nameRange,
+          `the input \`${input.name}\` ${result}`,
+          exampleOf(input),
+        );
+      } else {
+        bound[input.name] = result.value;
+      }
+    } else if (input.default !== undefined) {
+      bound[input.name] = toJson(input.default);
+    } else if (input.required) {
+      const meaning = input.summary === '' ? '' : `: ${input.summary}`;
+      diagnostics.add(
+        'INPUT_MISSING',
+        input.nameRange,
+        `the input \`${input.name}\` is missing${meaning}`,
+        exampleOf(input),
+      );
+    }
+  }
+  return bound;
+}
+
+function exampleOf({ name, type }: CheckedInput): string {
+  return `give it with \`--input ${name}=${exampleText(type)}\``;
+}
+
+function exampleText(type: Type): string {
+  switch (type.kind) {
+    case 'int':
+      return '3';
+    case 'number':
+      return '0.5';
+    case 'bool':
+      return 'true';
+    case 'duration':
+      return '15m';
+    case 'timestamp':
+      return '2026-01-31T12:00:00Z';
+    case 'one_of':
+      return type.values[0] ?? '…';
+    case 'list':
+      return `'[${exampleText(type.of)}]'`.replaceAll("''", '');
+    case 'map':
+      return `'{ key: ${exampleText(type.of)} }'`;
+    case 'named':
+    case 'record':
+      return `'{ ${[...type.fields]
+        .filter(([, field]) => !field.optional)
+        .map(([key]) => `${key}: …`)
+        .join(', ')} }'`;
+    default:
+      return '…';
+  }
+}
+
+type Read = { readonly value: Json } | string;
+
+/** The value of an input, or what is wrong with it, as the rest of a sentence. */
+function readInput(given: GivenInput, type: Type): Read {
+  if ('value' in given) {
+    const problem = findProblem(given.value, type, '');
+    return problem === null ? { value: given.value } : problem;
+  }
+  const { text } = given;
+  if (text.length > MAX_PLAN_BYTES)
+    return `is ${text.length} characters long; a whole plan is at most ${MAX_PLAN_BYTES} bytes`;
+  const isScalar = ['string', 'one_of', 'int', 'number', 'bool', 'duration', 'timestamp'].includes(
+    type.kind,
+  );
+  const parsed = isScalar ? readScalar(text, type) : readYaml(text);
+  if (typeof parsed === 'string') return parsed;
+  const problem = findProblem(parsed.value, type, '');
+  return problem === null ? parsed : problem;
+}
+
+function readScalar(text: string, type: Type): Read {
+  switch (type.kind) {
+    case 'int':
+      return /^[+-]?\d+$/.test(text)
+        ? { value: Number(text) }
+        : `is ${quoted(text)}, which is not an int`;
+    case 'number':
+      return /^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$/.test(text)
+        ? { value: Number(text) }
+        : `is ${quoted(text)}, which is not a number`;
+    case 'bool':
+      return text === 'true' || text === 'false'
+        ? { value: text === 'true' }
+        : `is ${quoted(text)}, which is neither true nor false`;
+    default:
+      return { value: text };
+  }
+}
+
+/** Lists and records are given as YAML, of which JSON is a part. */
+function readYaml(text: string): Read {
+  const document = parseDocument(text, {
+    version: '1.2',
+    schema: 'core',
+    merge: false,
+    prettyErrors: false,
+  });
+  const [error] = [...document.errors, ...document.warnings];
+  if (error !== undefined) return `does not parse as YAML or JSON: ${error.message}`;
+  try {
+    // An own limit: aliases could stand for more than the text is long.
+    return {
+      value: JSON.parse(JSON.stringify(document.toJS({ maxAliasCount: 50 }) ?? null)) as Json,
+    };
+  } catch (problem) {
+    return `does not parse as YAML or JSON: ${problem instanceof Error ? problem.message : String(problem)}`;
+  }
+}
+
+function findProblem(value: Json, type: Type, path: string): string | null {
+  const at = path === '' ? '' : ` at \`${path}\``;
+  const wrong = `takes ${printType(type)}${at}, not ${describe(value)}`;
+  switch (type.kind) {
+    case 'string':
+      return typeof value === 'string' ? null : wrong;
+    case 'one_of':
+      return type.values.some((known) => known === value) ? null : wrong;
+    case 'int':
+      return Number.isSafeInteger(value) ? null : wrong;
+    case 'number':
+      return typeof value === 'number' && Number.isFinite(value) ? null : wrong;
+    case 'bool':
+      return typeof value === 'boolean' ? null : wrong;
+    case 'duration':
+      return typeof value === 'string' && parseDuration(value) !== null ? null : wrong;
+    case 'timestamp':
+      return typeof value === 'string' && isTimestamp(value) ? null : wrong;
+    case 'list':
+      if (!Array.isArray(value)) return wrong;
+      return firstOf(value.map((item, index) => findProblem(item, type.of, `${path}[${index}]`)));
+    case 'map':
+      if (!isJsonObject(value)) return wrong;
+      return firstOf(
+        Object.entries(value).map(([key, item]) =>
+          findProblem(item, type.of, path === '' ? key : `${path}.${key}`),
+        ),
+      );
+    case 'named':
+      return findValueProblem(value, type.name, path);
+    default:
+      return null;
+  }
+}
+
+function firstOf(problems: readonly (string | null)[]): string | null {
+  return problems.find((problem) => problem !== null) ?? null;
+}
+
+function findValueProblem(value: Json, name: string, path: string): string | null {
+  if (!Object.hasOwn(VALUES, name)) return null;
+  const parsed = VALUES[name as keyof typeof VALUES].safeParse(value);
+  if (parsed.success) return null;
+  const [issue] = parsed.error.issues;
+  const place = [path, ...(issue?.path ?? []).map(String)].filter((part) => part !== '').join('.');
+  return `is not a ${name}${place === '' ? '' : ` at \`${place}\``}: ${issue?.message ?? 'it does not fit'}`;
+}
+
+function describe(value: Json): string {
+  if (value === null) return 'nothing';
+  if (Array.isArray(value)) return 'a list';
+  return typeof value === 'object' ? 'a map' : quoted(String(value));
+}
+
+function quoted(text: string): string {
+  return text.length <= 60 ? `\`${text}\`` : `a text of ${text.length} characters`;
+}

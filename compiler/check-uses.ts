@@ -1,0 +1,210 @@
+import { parseDuration } from '../core/duration.js';
+import type { Template } from '../core/expression.js';
+import type { ActivityStep, StepOptions } from '../core/plan.js';
+import type { Diagnostics } from './diagnostic.js';
+import type { UsesStep } from './pipeline.js';
+import { headOf } from './read-map.js';
+import { offers, type Scope } from './scope.js';
+import type { StepSignature } from './step-signature.js';
+import { suggest, suggestHint } from './suggest.js';
+import { compileTemplate } from './template.js';
+import {
+  fieldsOfSchema,
+  parseType,
+  printType,
+  STRING,
+  UNKNOWN,
+  type Field,
+  type Fields,
+  type Type,
+} from './types.js';
+import { toJson, type Entry } from './yaml.js';
+
+/** Retries of a step whose type and author say nothing about them. */
+export const DEFAULT_RETRY = { attempts: 3, first: '2s', factor: 2, most: '1m' } as const;
+
+type Planned = Omit<ActivityStep, 'id' | 'key' | 'if'>;
+
+/** A step with `uses`, checked against its step type, and the type of its outputs. */
+export function compileUses(
+  step: UsesStep,
+  signatures: ReadonlyMap<string, StepSignature>,
+  scope: Scope,
+  diagnostics: Diagnostics,
+): { plan: Planned; outputs: Type } {
+  const { value: name, range } = step.uses;
+  const signature = signatures.get(name);
+  if (signature === undefined) {
+    diagnostics.add(
+      'STEP_TYPE_UNKNOWN',
+      range,
+      `there is no step type \`${name}\``,
+      suggestHint(name, signatures.keys(), '`adit steps` lists them'),
+    );
+    // References inside it are mistakes of their own.
+    for (const { key, value } of step.with ?? [])
+      compileTemplate(value, UNKNOWN, { name: key, scope, diagnostics });
+    return {
+      plan: { kind: 'step', uses: name, with: [], optional: [], host: [], options: NO_OPTIONS },
+      outputs: UNKNOWN,
+    };
+  }
+  const fields = schemaFields(signature, 'input');
+  const bound = compileWith(step, signature, fields, scope, diagnostics);
+  const summary =
+    step.summary === undefined
+      ? null
+      : compileTemplate(step.summary, STRING, { name: 'summary', scope, diagnostics }).template;
+  return {
+    plan: {
+      kind: 'step',
+      uses: name,
+      with: bound,
+      optional: bound.map(([key]) => key).filter((key) => fields.get(key)?.optional === true),
+      options: optionsOf(step, signature),
+      host: signature.host ?? [],
+      ...(summary === null ? {} : { summary }),
+    },
+    outputs: outputsOf(step, signature),
+  };
+}
+
+function compileWith(
+  step: UsesStep,
+  signature: StepSignature,
+  fields: Fields,
+  scope: Scope,
+  diagnostics: Diagnostics,
+): Array<readonly [string, Template]> {
+  if (step.with === null) return [];
+  const given = new Set(step.with.map(({ key }) => key));
+  const bound: Array<readonly [string, Template]> = [];
+  for (const entry of step.with) {
+    const field = fields.get(entry.key);
+    if (field !== undefined) {
+      bound.push([entry.key, compileEntry(entry, field, signature, scope, diagnostics)]);
+      continue;
+    }
+    const open = [...fields.keys()].filter((name) => !given.has(name));
+    const known = open.length > 0 ? open : [...fields.keys()];
+    diagnostics.add(
+      'STEP_INPUT_UNKNOWN',
+      entry.keyRange,
+      `${signature.name} has no input \`${entry.key}\``,
+      suggestHint(entry.key, known, 'it takes no inputs'),
+    );
+    // A misspelt input is not missing as well.
+    const meant = suggest(entry.key, known);
+    if (meant !== null) given.add(meant);
+    compileTemplate(entry.value, UNKNOWN, { name: entry.key, scope, diagnostics });
+  }
+  const missing = [...fields].filter(([name, field]) => !field.optional && !given.has(name));
+  if (missing.length > 0) {
+    const names = missing.map(([name, field]) => `\`${name}\` (${printType(field.type)})`);
+    const offered = missing.flatMap(([name, field]) => {
+      const [offer] = offers(field.type, scope);
+      return offer === undefined ? [] : [`\`${name}: \${{ ${offer} }}\``];
+    });
+    diagnostics.add(
+      'STEP_INPUT_MISSING',
+      step.withRange,
+      `${signature.name} needs ${missing.length === 1 ? 'the input' : 'the inputs'} ${names.join(', ')}`,
+      offered.length > 0 ? `for instance ${offered.join(', ')}` : (missing[0]?.[1].summary ?? ''),
+    );
+  }
+  return bound;
+}
+
+function compileEntry(
+  { key, value }: Entry,
+  field: Field,
+  signature: StepSignature,
+  scope: Scope,
+  diagnostics: Diagnostics,
+): Template {
+  const before = diagnostics.size;
+  const want: Type = field.optional ? { kind: 'nullable', of: field.type } : field.type;
+  const { template, literal } = compileTemplate(value, want, { name: key, scope, diagnostics });
+  if (literal && template.t === 'value' && diagnostics.size === before) {
+    // What the type does not say (lengths, patterns, ranges) the schema does.
+    const parsed = signature.input.shape[key]?.safeParse(template.value);
+    if (parsed?.success === false) {
+      const [issue] = parsed.error.issues;
+      const at =
+        issue === undefined || issue.path.length === 0 ? '' : ` at ${issue.path.join('.')}`;
+      diagnostics.add(
+        'VALUE_TYPE',
+        headOf(value),
+        `\`${key}\` is not valid${at}: ${issue?.message ?? 'it does not fit'}`,
+        field.summary,
+      );
+    }
+  }
+  return template;
+}
+
+const schemaCache = new WeakMap<object, Fields>();
+
+function schemaFields(signature: StepSignature, io: 'input' | 'output'): Fields {
+  const known = schemaCache.get(signature[io]);
+  if (known !== undefined) return known;
+  const fields = fieldsOfSchema(signature[io], io, signature.name);
+  schemaCache.set(signature[io], fields);
+  return fields;
+}
+
+function outputsOf(step: UsesStep, signature: StepSignature): Type {
+  const label = `steps.${step.key.replaceAll(/\W/g, '_')}`;
+  const fields = schemaFields(signature, 'output');
+  const name = signature.typedOutput;
+  const output = name === undefined ? undefined : fields.get(name);
+  if (name === undefined || output === undefined) return { kind: 'record', label, fields };
+  const declared = step.with?.find(({ key }) => key === name)?.value;
+  if (step.with === null || (declared !== undefined && declared.kind !== 'map')) {
+    return { kind: 'record', label, fields };
+  }
+  const members = new Map<string, Field>(
+    (declared?.entries ?? []).map(({ key, value }) => {
+      const type = parseType(String(toJson(value))) ?? UNKNOWN;
+      return [key, { type, optional: false, summary: '' }];
+    }),
+  );
+  const typed: Field = {
+    ...output,
+    type: { kind: 'record', label: `${label}.${name}`, fields: members },
+  };
+  return { kind: 'record', label, fields: new Map(fields).set(name, typed) };
+}
+
+const NO_OPTIONS: StepOptions = {
+  timeoutMs: 1,
+  retry: { attempts: 1, firstMs: 1, factor: 1, mostMs: 1, never: [] },
+};
+
+function optionsOf(step: UsesStep, { name, defaults }: StepSignature): StepOptions {
+  const { options } = step;
+  const ms = (text: string): number => {
+    const parsed = parseDuration(text);
+    if (parsed === null) throw new Error(`The step type ${name} declares the duration ${text}.`);
+    return parsed;
+  };
+  const timeoutMs = options.timeoutMs ?? ms(defaults.timeout);
+  const attempt =
+    options.attemptTimeoutMs ??
+    (defaults.attemptTimeout === undefined ? undefined : ms(defaults.attemptTimeout));
+  const heartbeat =
+    options.heartbeatMs ?? (defaults.heartbeat === undefined ? undefined : ms(defaults.heartbeat));
+  return {
+    timeoutMs,
+    // A step's own default may be longer than the time that its author gives to all attempts.
+    ...(attempt === undefined ? {} : { attemptTimeoutMs: Math.min(attempt, timeoutMs) }),
+    ...(heartbeat === undefined ? {} : { heartbeatMs: heartbeat }),
+    retry: {
+      attempts: options.retry.attempts ?? defaults.retry?.attempts ?? DEFAULT_RETRY.attempts,
+      firstMs: options.retry.firstMs ?? ms(defaults.retry?.first ?? DEFAULT_RETRY.first),
+      factor: options.retry.factor ?? defaults.retry?.factor ?? DEFAULT_RETRY.factor,
+      mostMs: options.retry.mostMs ?? ms(defaults.retry?.most ?? DEFAULT_RETRY.most),
+      never: options.retry.never ?? [],
+    },
+  };
+}

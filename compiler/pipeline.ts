@@ -1,0 +1,97 @@
+import type { RetryOptions } from '../core/plan.js';
+import type { Range } from './diagnostic.js';
+import type { Type } from './types.js';
+import type { Entry, ScalarNode, SourceNode } from './yaml.js';
+
+/** A pipeline file as its author wrote it: every part with its place, names and types not yet checked. */
+export interface Pipeline {
+  readonly name: Located<string>;
+  readonly summary?: string;
+  /** Place of the `inputs` key, of the whole document where there is none. */
+  readonly inputsRange: Range;
+  readonly inputs: readonly InputDeclaration[];
+  /** The declarations could not be read, which is told: any `inputs.x` may be right. */
+  readonly inputsBroken: boolean;
+  readonly steps: readonly Step[];
+  readonly outputs: readonly Entry[];
+}
+
+export interface Located<T> {
+  readonly value: T;
+  readonly range: Range;
+}
+
+export interface InputDeclaration {
+  readonly name: string;
+  readonly nameRange: Range;
+  readonly type: Type;
+  readonly summary: string;
+  /** Not given and no default: the run cannot start. */
+  readonly required: boolean;
+  readonly default?: SourceNode;
+}
+
+interface StepBase {
+  readonly id?: Located<string>;
+  /** The step's segment of its path: its id, or `[n]`, counted from 0 in its list. */
+  readonly key: string;
+  /** Where the step is named in a message: its id, its `uses`, or its first key. */
+  readonly range: Range;
+  /** Bare CEL. */
+  readonly if?: ScalarNode;
+}
+
+export type Step = UsesStep | ForeachStep | TryStep | IfStep | StopStep | BrokenStep;
+
+export interface UsesStep extends StepBase {
+  readonly kind: 'step';
+  readonly uses: Located<string>;
+  /** Place of the `with` key, of `uses` where there is none. */
+  readonly withRange: Range;
+  /** Null when it is misspelt or no map, which is told. */
+  readonly with: readonly Entry[] | null;
+  readonly options: WrittenOptions;
+  readonly summary?: SourceNode;
+}
+
+/** Options that the author wrote; the rest comes from the step type. */
+export interface WrittenOptions {
+  readonly timeoutMs?: number;
+  readonly attemptTimeoutMs?: number;
+  readonly heartbeatMs?: number;
+  readonly retry: Partial<RetryOptions>;
+}
+
+interface ForeachStep extends StepBase {
+  readonly kind: 'foreach';
+  readonly items: ScalarNode;
+  readonly as: Located<string>;
+  readonly limit: number;
+  readonly fail: 'fast' | 'wait';
+  readonly collect?: ScalarNode;
+  readonly steps: readonly Step[];
+}
+
+interface TryStep extends StepBase {
+  readonly kind: 'try';
+  readonly steps: readonly Step[];
+  readonly finally: readonly Step[];
+}
+
+interface IfStep extends StepBase {
+  readonly kind: 'if';
+  readonly test: ScalarNode;
+  readonly then: readonly Step[];
+  readonly else: readonly Step[];
+}
+
+interface StopStep extends StepBase {
+  readonly kind: 'stop';
+  readonly reason: SourceNode;
+}
+
+/** What is already reported. `ids` are the ids in it: references to them are no further mistake. */
+interface BrokenStep extends StepBase {
+  readonly kind: 'broken';
+  readonly ids: readonly string[];
+}

@@ -1,0 +1,175 @@
+import { parseDuration } from '../core/duration.js';
+import type { Diagnostics, Range } from './diagnostic.js';
+import { listNames, suggest } from './suggest.js';
+import type { Entry, MapNode, ScalarNode, SourceNode } from './yaml.js';
+
+/** A word that can stand in an expression. */
+export const NAME_PATTERN = /^[A-Za-z_][A-Za-z0-9_]{0,63}$/;
+
+/** Constructs of the language that this version refuses by name, with what to do instead. */
+const LATER: ReadonlyMap<string, string> = new Map([
+  ['parallel', 'write the steps one after the other, or use `foreach` with a `limit`'],
+  ['needs', 'steps run in the order of the file'],
+  ['repeat', 'a step that waits for something polls by itself, until its `timeout`'],
+  ['approve', 'stop before the effect, and start a second pipeline after a look'],
+  ['wait', 'a step that waits for something polls by itself, until its `timeout`'],
+  ['pipeline', 'write the steps of the other file here'],
+  ['catch', 'use `finally` for what must happen in any case'],
+  ['on', 'steps run on the host of their workspace'],
+  ['on_failure', 'a step fails its run, or its `foreach` item'],
+  ['defaults', 'write the options at each step'],
+  ['stop_when', 'let the command end by itself'],
+  ['stalled_after', 'use `timeout` and `heartbeat`'],
+  ['metric', 'training output is read with the patterns that the step type knows'],
+]);
+
+/** Reads one map: each key is known, not there yet, or a mistake; all are told. */
+export class MapReader {
+  readonly node: MapNode;
+  readonly #diagnostics: Diagnostics;
+  readonly #what: string;
+  readonly #entries: ReadonlyMap<string, Entry>;
+  readonly #reported: ReadonlySet<string>;
+
+  /** `what` names the map in messages: `a step`. `later` are the keys of `LATER` that could stand here. */
+  constructor(
+    node: MapNode,
+    diagnostics: Diagnostics,
+    options: { what: string; keys: readonly string[]; later?: readonly string[] },
+  ) {
+    this.node = node;
+    this.#diagnostics = diagnostics;
+    this.#what = options.what;
+    const entries = new Map<string, Entry>();
+    const reported = new Set<string>();
+    const later = options.later ?? [];
+    for (const entry of node.entries) {
+      if (options.keys.includes(entry.key)) {
+        if (entry.value.kind === 'scalar' && entry.value.broken === true) reported.add(entry.key);
+        else if (!entries.has(entry.key)) entries.set(entry.key, entry);
+      } else if (later.includes(entry.key)) {
+        refuseLater(entry, diagnostics);
+      } else {
+        const near = suggest(entry.key, [...options.keys, ...later]);
+        if (near !== null) reported.add(near);
+        diagnostics.add(
+          'KEY_UNKNOWN',
+          entry.keyRange,
+          `${options.what} has no \`${entry.key}\``,
+          near === null ? `it takes ${listNames(options.keys)}` : `did you mean \`${near}\`?`,
+        );
+      }
+    }
+    this.#entries = entries;
+    this.#reported = reported;
+  }
+
+  has(key: string): boolean {
+    return this.#entries.has(key);
+  }
+
+  /** True when what is wrong with this key is already told. */
+  isReported(key: string): boolean {
+    return this.#reported.has(key);
+  }
+
+  get(key: string): SourceNode | undefined {
+    return this.#entries.get(key)?.value;
+  }
+
+  keyRange(key: string): Range {
+    return this.#entries.get(key)?.keyRange ?? headOf(this.node);
+  }
+
+  /** The value of a key that must be there; a key that was misspelt is not told a second time. */
+  required(key: string, hint: string): SourceNode | undefined {
+    const value = this.get(key);
+    if (value === undefined && !this.#reported.has(key)) {
+      this.#diagnostics.add(
+        'KEY_MISSING',
+        headOf(this.node),
+        `${this.#what} needs \`${key}\``,
+        hint,
+      );
+    }
+    return value;
+  }
+
+  text(key: string): ScalarNode | undefined {
+    const value = this.get(key);
+    if (value === undefined) return undefined;
+    if (value.kind === 'scalar' && typeof value.value === 'string' && value.value.trim() !== '')
+      return value;
+    this.invalid(value, `\`${key}\` is text`);
+    return undefined;
+  }
+
+  /** Bare CEL; `true` and numbers are expressions too. */
+  expression(key: string): ScalarNode | undefined {
+    const value = this.get(key);
+    if (value === undefined) return undefined;
+    if (value.kind === 'scalar' && value.value !== null && value.value !== '') {
+      return typeof value.value === 'string' ? value : { ...value, value: String(value.value) };
+    }
+    this.invalid(
+      value,
+      `\`${key}\` is an expression`,
+      'put it in quotes when it begins with `[`, `{` or `!`',
+    );
+    return undefined;
+  }
+
+  integer(key: string, least: number, most: number): number | undefined {
+    const value = this.get(key);
+    if (value === undefined) return undefined;
+    const number = value.kind === 'scalar' ? value.value : null;
+    if (typeof number === 'number' && Number.isInteger(number) && number >= least && number <= most)
+      return number;
+    this.invalid(value, `\`${key}\` is a whole number from ${least} to ${most}`);
+    return undefined;
+  }
+
+  duration(key: string): number | undefined {
+    const value = this.get(key);
+    if (value === undefined) return undefined;
+    const text = value.kind === 'scalar' ? value.value : null;
+    const ms = typeof text === 'string' ? parseDuration(text) : null;
+    if (ms !== null) return ms;
+    const shown = value.kind === 'scalar' ? `\`${String(text)}\`` : `a ${value.kind}`;
+    this.#diagnostics.add(
+      'DURATION_INVALID',
+      value.range,
+      `${shown} is not a duration`,
+      typeof text === 'number' && text > 0
+        ? `give it a unit: \`${text}s\`, \`${text}m\` or \`${text}h\``
+        : 'write a number and a unit, such as `90s`, `15m`, `1h30m` or `2d`',
+    );
+    return undefined;
+  }
+
+  invalid(node: SourceNode, message: string, hint = ''): void {
+    this.#diagnostics.add('VALUE_INVALID', headOf(node), message, hint);
+  }
+}
+
+/** True when this key names a construct that comes later. */
+export function isLater(key: string): boolean {
+  return LATER.has(key);
+}
+
+export function refuseLater(entry: Entry, diagnostics: Diagnostics): void {
+  diagnostics.add(
+    'CONSTRUCT_UNSUPPORTED',
+    entry.keyRange,
+    `\`${entry.key}\` is not there yet in this version`,
+    LATER.get(entry.key) ?? '',
+  );
+}
+
+/** The place to show for a node: a map or a list over many lines is shown by its beginning. */
+export function headOf(node: SourceNode): Range {
+  if (node.kind === 'map') return node.entries[0]?.keyRange ?? node.range;
+  if (node.kind === 'list')
+    return { start: node.range.start, end: Math.min(node.range.start + 1, node.range.end) };
+  return node.range;
+}

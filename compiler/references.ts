@@ -1,0 +1,443 @@
+import type { ASTNode } from '@marcbachmann/cel-js';
+import type { DiagnosticCode, Diagnostics } from './diagnostic.js';
+import type { ExpressionSource } from './expression.js';
+import { FUNCTIONS, LEFT_OUT, MACROS, METHODS } from './expression-functions.js';
+import { Facts, type Scope } from './scope.js';
+import { listNames, suggest, suggestHint } from './suggest.js';
+import { ANY, BOOL, fieldsOf, printType, type Type } from './types.js';
+
+/** Paths that certainly exist when an expression is true, and when it is false. */
+export interface Facing {
+  readonly whenTrue: ReadonlySet<string>;
+  readonly whenFalse: ReadonlySet<string>;
+}
+
+const NOTHING: ReadonlySet<string> = new Set();
+
+/** Bound by a macro: its type, null when only the library can tell. */
+type Locals = ReadonlyMap<string, Type | null>;
+
+/** Resolves the names and members of one expression, and tells which of them are wrong or may not be there. */
+export class References {
+  /** Names that the expression reads, without those bound by macros. */
+  readonly roots = new Set<string>();
+  /** Outputs of the steps that it reads. */
+  readonly steps = new Map<string, Type>();
+  /** `null` as a branch of `?:`. */
+  readonly nulls: ASTNode[] = [];
+  /** It reads something that is already reported. */
+  sawUnknown = false;
+
+  readonly #source: ExpressionSource;
+  readonly #scope: Scope;
+  readonly #diagnostics: Diagnostics;
+  readonly #types = new Map<ASTNode, Type | null>();
+
+  constructor(source: ExpressionSource, scope: Scope, diagnostics: Diagnostics) {
+    this.#source = source;
+    this.#scope = scope;
+    this.#diagnostics = diagnostics;
+  }
+
+  resolve(ast: ASTNode): Facing {
+    return this.#visit(ast, this.#scope.facts, new Map());
+  }
+
+  /** The exact type of a node; null when only the library can tell. */
+  typeOf(node: ASTNode): Type | null {
+    return this.#types.get(node) ?? null;
+  }
+
+  #report(
+    code: DiagnosticCode,
+    at: { start: number; end: number },
+    message: string,
+    hint: string,
+  ): void {
+    this.#diagnostics.add(code, this.#source.toRange(at.start, at.end), message, hint);
+  }
+
+  #visit(node: ASTNode, facts: Facts, locals: Locals): Facing {
+    const none = { whenTrue: NOTHING, whenFalse: NOTHING };
+    switch (node.op) {
+      case 'value':
+        return none;
+      case 'id':
+        this.#types.set(node, this.#name(node, node.args, locals));
+        return none;
+      case '.':
+        this.#types.set(node, this.#member(node, facts, locals));
+        return none;
+      case '[]': {
+        const [of, by] = node.args;
+        this.#visit(of, facts, locals);
+        this.#visit(by, facts, locals);
+        const type = this.typeOf(of);
+        if (type?.kind === 'list' || type?.kind === 'map') this.#types.set(node, type.of);
+        else if (type?.kind === 'any') this.#types.set(node, ANY);
+        return none;
+      }
+      case '!_': {
+        const { whenTrue, whenFalse } = this.#visit(node.args, facts, locals);
+        return { whenTrue: whenFalse, whenFalse: whenTrue };
+      }
+      case '&&': {
+        const left = this.#visit(node.args[0], facts, locals);
+        const right = this.#visit(node.args[1], new Facts(facts).add(left.whenTrue), locals);
+        return {
+          whenTrue: union(left.whenTrue, right.whenTrue),
+          whenFalse: intersection(left.whenFalse, right.whenFalse),
+        };
+      }
+      case '||': {
+        const left = this.#visit(node.args[0], facts, locals);
+        const right = this.#visit(node.args[1], new Facts(facts).add(left.whenFalse), locals);
+        return {
+          whenTrue: intersection(left.whenTrue, right.whenTrue),
+          whenFalse: union(left.whenFalse, right.whenFalse),
+        };
+      }
+      case '?:': {
+        const [test, then, otherwise] = node.args;
+        const { whenTrue, whenFalse } = this.#visit(test, facts, locals);
+        this.#visit(then, new Facts(facts).add(whenTrue), locals);
+        this.#visit(otherwise, new Facts(facts).add(whenFalse), locals);
+        this.#types.set(node, this.#ternaryType(then, otherwise));
+        return none;
+      }
+      case 'call':
+        return this.#call(node, node.args[0], node.args[1], facts, locals);
+      case 'rcall':
+        this.#method(node, node.args, facts, locals);
+        return none;
+      case 'list':
+        for (const item of node.args) this.#visit(item, facts, locals);
+        return none;
+      case 'map':
+        for (const entry of node.args) for (const part of entry) this.#visit(part, facts, locals);
+        return none;
+      case '-_':
+        this.#visit(node.args, facts, locals);
+        return none;
+      case '.?':
+      case '[?]':
+        return none;
+      default:
+        for (const operand of node.args) this.#visit(operand, facts, locals);
+        return none;
+    }
+  }
+
+  #name(at: ASTNode, name: string, locals: Locals): Type | null {
+    const local = locals.get(name);
+    if (local !== undefined) return local;
+    const item = this.#scope.names.get(name);
+    this.roots.add(name);
+    if (item !== undefined) return this.#seen(item);
+    if (name === 'inputs') return this.#seen(this.#scope.inputs);
+    if (name === 'run') return this.#scope.run;
+    if (name === 'steps') {
+      this.#report(
+        'EXPRESSION_TYPE',
+        at,
+        '`steps` alone is no value',
+        'read an output: `steps.<id>.<output>`',
+      );
+      return null;
+    }
+    const known = ['inputs', 'steps', 'run', ...this.#scope.names.keys(), ...locals.keys()];
+    const inputs = fieldsOf(this.#scope.inputs);
+    const hint =
+      inputs?.has(name) === true
+        ? `did you mean \`inputs.${name}\`?`
+        : this.#scope.file.ids.has(name)
+          ? `did you mean \`steps.${name}\`?`
+          : suggestHint(name, known, '');
+    this.#report('NAME_UNKNOWN', at, `there is no \`${name}\` here`, hint);
+    return null;
+  }
+
+  #seen(type: Type): Type {
+    if (type.kind === 'unknown') this.sawUnknown = true;
+    return type;
+  }
+
+  /** `optional` members are read only where a fact says that they are there. */
+  #member(node: ASTNode & { op: '.' }, facts: Facts, locals: Locals): Type | null {
+    const [of, key] = node.args;
+    const at = { start: node.end - key.length, end: node.end };
+    if (of.op === 'id' && of.args === 'steps' && !locals.has('steps')) {
+      return this.#step(key, { start: of.start, end: node.end }, facts);
+    }
+    this.#visit(of, facts, locals);
+    const type = this.typeOf(of);
+    if (type === null || type.kind === 'unknown') return type;
+    if (type.kind === 'any') return ANY;
+    if (type.kind === 'map') return this.#seen(type.of);
+    const fields = fieldsOf(type);
+    const path = pathOf(node, locals);
+    if (fields === null) {
+      this.#report(
+        'MEMBER_UNKNOWN',
+        at,
+        `${article(type)} has no members, so no \`${key}\``,
+        'it has none; a step may have to declare them',
+      );
+      return null;
+    }
+    const field = fields.get(key);
+    if (field === undefined) {
+      this.#reportNoMember(of, key, at, [...fields.keys()], type);
+      return null;
+    }
+    if (field.optional && (path === null || !facts.has(path))) {
+      const shown = path ?? key;
+      this.#report(
+        'MEMBER_UNCERTAIN',
+        { start: node.start, end: node.end },
+        `\`${shown}\` may not be there`,
+        path?.startsWith('inputs.') === true
+          ? `give the input a default, or guard it: \`has(${shown}) ? ${shown} : …\``
+          : `guard it: \`has(${shown}) ? ${shown} : …\``,
+      );
+    }
+    return this.#seen(field.type);
+  }
+
+  #reportNoMember(
+    of: ASTNode,
+    key: string,
+    at: { start: number; end: number },
+    known: string[],
+    type: Type,
+  ): void {
+    const isInputs = of.op === 'id' && of.args === 'inputs';
+    const stepId =
+      of.op === '.' && of.args[0].op === 'id' && of.args[0].args === 'steps' ? of.args[1] : null;
+    const [code, message, otherwise] = isInputs
+      ? (['NAME_UNKNOWN', `there is no input \`${key}\``, 'declare it under `inputs:`'] as const)
+      : stepId !== null
+        ? ([
+            'MEMBER_UNKNOWN',
+            `the step \`${stepId}\` has no output \`${key}\``,
+            'it has no outputs',
+          ] as const)
+        : ([
+            'MEMBER_UNKNOWN',
+            `${type.kind === 'record' ? `\`${pathOf(of) ?? 'this'}\`` : article(type)} has no member \`${key}\``,
+            '',
+          ] as const);
+    const isResults = key === 'results' && known.includes('failures');
+    const hint = isResults ? 'give the `foreach` a `collect:`' : suggestHint(key, known, otherwise);
+    this.#report(code, at, message, hint);
+  }
+
+  /** The outputs of a step, as seen from here. */
+  #step(id: string, at: { start: number; end: number }, facts: Facts): Type | null {
+    const { file, visible } = this.#scope;
+    const outputs = visible.get(id);
+    if (outputs !== undefined) {
+      this.steps.set(id, outputs);
+      if (!facts.has(`steps.${id}`)) {
+        this.#report(
+          'STEP_UNCERTAIN',
+          at,
+          `the step \`${id}\` may not have run here: ${file.doubts.get(id) ?? 'it can be skipped'}`,
+          `guard it with \`has(steps.${id}) ? … : …\`, or move this to where it has certainly run`,
+        );
+      }
+      return this.#seen(outputs);
+    }
+    if (file.broken.has(id)) {
+      this.sawUnknown = true;
+      return null;
+    }
+    const place = file.ids.get(id);
+    if (place === undefined) {
+      file.missing(id, this.#source.toRange(at.start, at.end));
+      this.sawUnknown = true;
+    } else if (!place.hasOutputs) {
+      this.#report(
+        'MEMBER_UNKNOWN',
+        at,
+        `\`${id}\` is a block, which has no outputs`,
+        'read the outputs of a step inside it',
+      );
+    } else if (place.foreach.some((key) => visible.has(key))) {
+      const block = place.foreach.find((key) => visible.has(key)) ?? '';
+      this.#report(
+        'STEP_NOT_VISIBLE',
+        at,
+        `the step \`${id}\` runs once for each item of \`${block}\`, so it has no one output here`,
+        `let \`${block}\` collect it, and read \`steps.${block}.results\``,
+      );
+    } else {
+      this.#report(
+        'STEP_NOT_VISIBLE',
+        at,
+        `the step \`${id}\` has not run before this place`,
+        place.foreach.length > 0
+          ? 'it runs inside a `foreach`; use `collect`'
+          : 'move it up, or this down',
+      );
+    }
+    return null;
+  }
+
+  #ternaryType(then: ASTNode, otherwise: ASTNode): Type | null {
+    const isNull = (node: ASTNode): boolean => node.op === 'value' && node.args === null;
+    for (const [branch, other] of [
+      [then, otherwise],
+      [otherwise, then],
+    ] as const) {
+      if (!isNull(branch)) continue;
+      this.nulls.push(branch);
+      const type = this.typeOf(other);
+      return type === null || type.kind === 'any'
+        ? null
+        : type.kind === 'nullable'
+          ? type
+          : { kind: 'nullable', of: type };
+    }
+    const left = this.typeOf(then);
+    const right = this.typeOf(otherwise);
+    return left !== null && right !== null && printType(left) === printType(right) ? left : null;
+  }
+
+  #call(
+    node: ASTNode,
+    name: string,
+    args: readonly ASTNode[],
+    facts: Facts,
+    locals: Locals,
+  ): Facing {
+    const none = { whenTrue: NOTHING, whenFalse: NOTHING };
+    const arity = FUNCTIONS.get(name);
+    if (arity === undefined || arity !== args.length) {
+      this.#noFunction(node, name, args.length, arity === undefined ? [] : [arity], [
+        ...FUNCTIONS.keys(),
+      ]);
+      return none;
+    }
+    const [argument] = args;
+    if (name !== 'has' || argument === undefined) {
+      for (const arg of args) this.#visit(arg, facts, locals);
+      return none;
+    }
+    const path = pathOf(argument, locals);
+    if (argument.op !== '.' || path === null) {
+      this.#report(
+        'EXPRESSION_TYPE',
+        argument,
+        '`has` takes a path such as `steps.claim.claim`',
+        '',
+      );
+      return none;
+    }
+    // Everything on the path is there when `has` says so; names must be right all the same.
+    const prefixes = path.split('.').map((_, at, parts) => parts.slice(0, at + 1).join('.'));
+    this.#visit(argument, new Facts(facts).add(prefixes), locals);
+    this.#types.set(node, BOOL);
+    return { whenTrue: new Set(prefixes.slice(1)), whenFalse: NOTHING };
+  }
+
+  #method(
+    node: ASTNode,
+    [name, receiver, args]: readonly [string, ASTNode, readonly ASTNode[]],
+    facts: Facts,
+    locals: Locals,
+  ): void {
+    this.#visit(receiver, facts, locals);
+    const macro = MACROS.get(name);
+    const arities = macro ?? METHODS.get(name);
+    if (arities === undefined || !arities.includes(args.length)) {
+      this.#noFunction(node, name, args.length, arities ?? [], [
+        ...METHODS.keys(),
+        ...MACROS.keys(),
+      ]);
+      return;
+    }
+    const [variable, ...bodies] = args;
+    if (macro === undefined || variable === undefined) {
+      for (const arg of args) this.#visit(arg, facts, locals);
+      return;
+    }
+    if (variable.op !== 'id') {
+      this.#report(
+        'EXPRESSION_TYPE',
+        variable,
+        `the first argument of \`${name}\` names the item`,
+        'for instance `r`',
+      );
+      return;
+    }
+    const range = this.typeOf(receiver);
+    const item = range?.kind === 'list' ? range.of : range?.kind === 'any' ? ANY : null;
+    const inner = new Map(locals).set(variable.args, item);
+    let within = facts;
+    for (const body of bodies) {
+      const { whenTrue } = this.#visit(body, within, inner);
+      within = new Facts(within).add(whenTrue);
+    }
+    const last = bodies.at(-1);
+    const made = last === undefined ? null : this.typeOf(last);
+    if (name === 'filter') this.#types.set(node, range?.kind === 'list' ? range : null);
+    else if (name === 'map')
+      this.#types.set(node, made === null ? null : { kind: 'list', of: made });
+    else this.#types.set(node, BOOL);
+  }
+
+  #noFunction(
+    node: ASTNode,
+    name: string,
+    given: number,
+    arities: readonly number[],
+    known: string[],
+  ): void {
+    const at = { start: node.start, end: node.end };
+    const reason = LEFT_OUT.get(name);
+    if (arities.length > 0) {
+      this.#report(
+        'EXPRESSION_TYPE',
+        at,
+        `\`${name}\` takes ${arities.join(' or ')} ${arities.at(-1) === 1 ? 'argument' : 'arguments'}, not ${given}`,
+        '',
+      );
+    } else if (reason !== undefined) {
+      this.#report(
+        'EXPRESSION_UNSUPPORTED',
+        at,
+        `\`${name}\` is not available in expressions`,
+        reason,
+      );
+    } else {
+      const near = suggest(name, known);
+      const hint = near === null ? `there are: ${listNames(known)}` : `did you mean \`${near}\`?`;
+      this.#report('NAME_UNKNOWN', at, `there is no function \`${name}\``, hint);
+    }
+  }
+}
+
+/** `steps.claim.claim` for members of a name; null for anything else, and for what a macro binds. */
+export function pathOf(
+  node: ASTNode,
+  locals: ReadonlyMap<string, unknown> = new Map(),
+): string | null {
+  if (node.op === 'id') return locals.has(node.args) ? `(${node.args})` : node.args;
+  if (node.op !== '.') return null;
+  const of = pathOf(node.args[0], locals);
+  return of === null ? null : `${of}.${node.args[1]}`;
+}
+
+function article(type: Type): string {
+  const name = printType(type);
+  return `${/^[aeiou]/i.test(name) ? 'an' : 'a'} ${name}`;
+}
+
+function union(a: ReadonlySet<string>, b: ReadonlySet<string>): ReadonlySet<string> {
+  return new Set([...a, ...b]);
+}
+
+function intersection(a: ReadonlySet<string>, b: ReadonlySet<string>): ReadonlySet<string> {
+  return new Set([...a].filter((path) => b.has(path)));
+}

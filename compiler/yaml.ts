@@ -1,0 +1,361 @@
+/**
+ * YAML text to a tree of plain nodes, each with its source range. YAML 1.2, core schema; everything that a
+ * reader could take for something else (merge keys, tags, YAML 1.1) is refused.
+ */
+import {
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  parseDocument,
+  visit,
+  type Document,
+  type Node,
+  type Scalar,
+} from 'yaml';
+import type { Json } from '../core/json.js';
+import type { DiagnosticCode, Diagnostics, Range } from './diagnostic.js';
+
+export type SourceNode = ScalarNode | ListNode | MapNode;
+
+export interface ScalarNode {
+  readonly kind: 'scalar';
+  readonly value: string | number | boolean | null;
+  readonly range: Range;
+  /** What stands here is already reported. */
+  readonly broken?: true;
+}
+
+interface ListNode {
+  readonly kind: 'list';
+  readonly items: readonly SourceNode[];
+  readonly range: Range;
+}
+
+export interface MapNode {
+  readonly kind: 'map';
+  readonly entries: readonly Entry[];
+  readonly range: Range;
+}
+
+export interface Entry {
+  readonly key: string;
+  readonly keyRange: Range;
+  readonly value: SourceNode;
+}
+
+/** Largest pipeline file, in bytes. */
+export const MAX_FILE_BYTES = 1024 * 1024;
+/** Most nodes of a document, each use of an anchor counted: what bounds alias bombs. */
+const MAX_NODES = 200_000;
+/** Deepest nesting of lists and maps. */
+const MAX_DEPTH = 100;
+/** Most syntax errors that are told; the rest mostly follow from the first. */
+const MAX_SYNTAX_ERRORS = 20;
+
+/** A parsed document: its root, and where its first syntax error is, if any. */
+export interface YamlTree {
+  readonly root: SourceNode | null;
+  /** Beyond this offset the tree is a guess. */
+  readonly brokenAt: number;
+}
+
+/** Text of a file; null, with a diagnostic, when it is not text, too large or empty. */
+export function decodeFile(
+  bytes: Uint8Array,
+): string | { code: DiagnosticCode; message: string; hint: string } {
+  if (bytes.length > MAX_FILE_BYTES) {
+    return {
+      code: 'FILE_TOO_LARGE',
+      message: `the file is ${bytes.length} bytes; a pipeline is at most ${MAX_FILE_BYTES} bytes (1 MiB)`,
+      hint: 'large values belong into files that steps read',
+    };
+  }
+  const nul = bytes.indexOf(0);
+  let text: string;
+  try {
+    if (nul !== -1) throw new TypeError('NUL');
+    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch {
+    return {
+      code: 'FILE_NOT_TEXT',
+      message: nul === -1 ? 'the file is not UTF-8 text' : `the file is binary: byte ${nul} is NUL`,
+      hint: 'a pipeline is a YAML document in UTF-8',
+    };
+  }
+  if (text.trim() === '') {
+    return {
+      code: 'FILE_EMPTY',
+      message: 'the file is empty',
+      hint: 'a pipeline needs at least `pipeline: name` and `steps:`',
+    };
+  }
+  return text;
+}
+
+export function parseYaml(text: string, diagnostics: Diagnostics): YamlTree {
+  let document: Document.Parsed;
+  try {
+    document = parseDocument(text, {
+      version: '1.2',
+      schema: 'core',
+      merge: false,
+      uniqueKeys: true,
+      strict: true,
+      prettyErrors: false,
+      logLevel: 'error',
+    });
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    diagnostics.add(
+      'YAML_TOO_DEEP',
+      { start: 0, end: 1 },
+      'lists and maps are nested too deeply to be read',
+    );
+    return { root: null, brokenAt: 0 };
+  }
+  const brokenAt = reportErrors(document, diagnostics);
+  const versionAt = text.search(/^%YAML(?! +1\.2\s*$)/m);
+  if (versionAt !== -1 && document.directives.yaml.version !== '1.2') {
+    diagnostics.add(
+      'YAML_VERSION',
+      { start: versionAt, end: text.indexOf('\n', versionAt) },
+      `this asks for YAML ${document.directives.yaml.version}; pipelines are YAML 1.2`,
+      'remove the line',
+    );
+    return { root: null, brokenAt: 0 };
+  }
+  if (document.contents === null) {
+    if (diagnostics.size === 0) {
+      diagnostics.add(
+        'FILE_EMPTY',
+        { start: 0, end: 1 },
+        'the file holds no document, only comments',
+        'a pipeline needs at least `pipeline: name` and `steps:`',
+      );
+    }
+    return { root: null, brokenAt };
+  }
+  return { root: new TreeBuilder(document, diagnostics).build(document.contents), brokenAt };
+}
+
+const SYNTAX_HINTS: { readonly [code: string]: string } = {
+  TAB_AS_INDENT: 'indent with spaces',
+  BAD_INDENT:
+    'entries of one list or map begin in the same column, what is inside them further right',
+  MISSING_CHAR: 'close the quote or bracket, or quote the whole value',
+  BAD_SCALAR_START: 'quote the value: it begins with a character that means something in YAML',
+  UNEXPECTED_TOKEN: 'quote the value if this is meant as text',
+  BLOCK_AS_IMPLICIT_KEY: 'quote the value if the `:` in it is meant as text',
+  MULTILINE_IMPLICIT_KEY: 'is a `:` missing on this line?',
+};
+
+function reportErrors(document: Document.Parsed, diagnostics: Diagnostics): number {
+  let brokenAt = Number.POSITIVE_INFINITY;
+  let syntaxErrors = 0;
+  for (const error of document.errors) {
+    const range = { start: error.pos[0], end: Math.max(error.pos[1], error.pos[0] + 1) };
+    if (error.code === 'DUPLICATE_KEY') {
+      const rest = diagnostics.source.text.slice(range.start);
+      const key = /^(?:"[^"\n]*"|'[^'\n]*'|[^\s:]+)/.exec(rest)?.[0] ?? '';
+      diagnostics.add(
+        'YAML_DUPLICATE_KEY',
+        { start: range.start, end: range.start + Math.max(1, key.length) },
+        `the key \`${key}\` is already there in this map`,
+        'keep one of them',
+      );
+      continue;
+    }
+    brokenAt = Math.min(brokenAt, range.start);
+    if (error.code === 'MULTIPLE_DOCS') {
+      diagnostics.add(
+        'YAML_DOCUMENTS',
+        range,
+        'a second document begins here',
+        'one file holds one pipeline',
+      );
+    } else if (/^Missing closing .quote/.test(error.message)) {
+      const start = openingQuote(document, range.start);
+      diagnostics.add(
+        'YAML_SYNTAX',
+        { start, end: start + 1 },
+        'this quote is not closed',
+        'close it on the same line',
+      );
+      brokenAt = Math.min(brokenAt, start);
+      // Everything behind it was read as text.
+      break;
+    } else if (syntaxErrors++ < MAX_SYNTAX_ERRORS) {
+      const message = error.message.charAt(0).toLowerCase() + error.message.slice(1);
+      diagnostics.add('YAML_SYNTAX', range, message, SYNTAX_HINTS[error.code] ?? '');
+    }
+  }
+  for (const warning of document.warnings) {
+    const range = { start: warning.pos[0], end: warning.pos[1] };
+    if (warning.code === 'TAG_RESOLVE_FAILED') {
+      diagnostics.add(
+        'YAML_TAG',
+        range,
+        'tags have no meaning in a pipeline',
+        'write the plain value',
+      );
+    }
+  }
+  return brokenAt;
+}
+
+/** Where the quoted text begins that is still open at `end`. */
+function openingQuote(document: Document.Parsed, end: number): number {
+  let start = end;
+  visit(document, {
+    Scalar: (_key, node) => {
+      if (
+        node.type?.startsWith('QUOTE') === true &&
+        node.range !== null &&
+        node.range !== undefined &&
+        node.range[0] < end
+      ) {
+        start = node.range[0];
+      }
+    },
+  });
+  return start;
+}
+
+class TreeBuilder {
+  readonly #document: Document.Parsed;
+  readonly #diagnostics: Diagnostics;
+  #nodes = 0;
+  /** A limit is told once. */
+  #exhausted = false;
+
+  constructor(document: Document.Parsed, diagnostics: Diagnostics) {
+    this.#document = document;
+    this.#diagnostics = diagnostics;
+  }
+
+  build(node: Node): SourceNode {
+    return this.#node(node, 0, null);
+  }
+
+  /** `at` is the place of the alias that is being followed: what it stands for is reported there. */
+  #node(node: Node | null, depth: number, at: Range | null): SourceNode {
+    const range = at ?? rangeOf(node);
+    this.#nodes += 1;
+    if (this.#nodes > MAX_NODES) {
+      this.#limit(
+        'YAML_ALIAS',
+        range,
+        `the anchors of this file stand for more than ${MAX_NODES} values`,
+      );
+      return { kind: 'scalar', value: null, range, broken: true };
+    }
+    if (depth > MAX_DEPTH) {
+      this.#limit('YAML_TOO_DEEP', range, `lists and maps are nested more than ${MAX_DEPTH} deep`);
+      return { kind: 'scalar', value: null, range, broken: true };
+    }
+    if (isAlias(node)) {
+      const target = node.resolve(this.#document);
+      if (target !== undefined) return this.#node(target, depth + 1, range);
+      this.#diagnostics.add('YAML_ALIAS', range, `there is no anchor \`&${node.source}\` above`);
+      return { kind: 'scalar', value: null, range, broken: true };
+    }
+    if (isSeq<Node>(node)) {
+      const items = node.items.map((item) => this.#node(item, depth + 1, at));
+      return { kind: 'list', items, range };
+    }
+    if (isMap<Node, Node | null>(node)) {
+      const entries = node.items.flatMap((pair): Entry[] => {
+        const keyRange = at ?? rangeOf(pair.key);
+        const key = isScalar(pair.key) ? pair.key.value : null;
+        if (typeof key !== 'string') {
+          this.#diagnostics.add(
+            'VALUE_INVALID',
+            keyRange,
+            'a key is a word here',
+            'quote it if it is meant as text',
+          );
+          return [];
+        }
+        if (key === '<<') {
+          this.#diagnostics.add(
+            'YAML_MERGE_KEY',
+            keyRange,
+            'merge keys are not part of YAML 1.2',
+            'write the keys out, or use an anchor for a whole value',
+          );
+          return [];
+        }
+        const value = this.#node(pair.value, depth + 1, at);
+        const isEmpty =
+          pair.value === null || (value.range.end === value.range.start && at === null);
+        return [{ key, keyRange, value: isEmpty ? { ...value, range: keyRange } : value }];
+      });
+      return { kind: 'map', entries, range };
+    }
+    return isScalar(node) ? this.#scalar(node, range) : { kind: 'scalar', value: null, range };
+  }
+
+  #scalar(node: Scalar, range: Range): ScalarNode {
+    const { value } = node;
+    const kind = 'scalar';
+    if (typeof value === 'number') {
+      const isTooLarge =
+        Number.isInteger(value) &&
+        !Number.isSafeInteger(value) &&
+        /^[-+]?\d+$/.test(node.source ?? '');
+      if (Number.isFinite(value) && !isTooLarge) return { kind, value, range };
+      this.#diagnostics.add(
+        'VALUE_INVALID',
+        range,
+        isTooLarge
+          ? 'this number is beyond ±2^53 and would lose digits'
+          : 'this is not a finite number',
+        'quote it if it is meant as text',
+      );
+      return { kind, value: null, range, broken: true };
+    }
+    const isPlain = typeof value === 'string' || typeof value === 'boolean' || value === null;
+    return { kind, value: isPlain ? value : String(value), range };
+  }
+
+  #limit(code: DiagnosticCode, range: Range, message: string): void {
+    if (!this.#exhausted) this.#diagnostics.add(code, range, message);
+    this.#exhausted = true;
+  }
+}
+
+function rangeOf(node: unknown): Range {
+  const range = (node as Node | null)?.range;
+  return range === null || range === undefined
+    ? { start: 0, end: 0 }
+    : { start: range[0], end: range[1] };
+}
+
+/** The value of a node as JSON. */
+export function toJson(node: SourceNode): Json {
+  switch (node.kind) {
+    case 'scalar':
+      return node.value;
+    case 'list':
+      return node.items.map(toJson);
+    case 'map':
+      return Object.fromEntries(node.entries.map(({ key, value }) => [key, toJson(value)]));
+  }
+}
+
+/**
+ * Where each character of a scalar's value stands in the source: quotes, escapes and folded lines make the
+ * two differ. `null` when they cannot be matched; then the place of the whole scalar must do.
+ */
+export function mapOffsets(value: string, source: string, range: Range): readonly number[] | null {
+  const offsets: number[] = [];
+  let at = range.start;
+  for (let i = 0; i < value.length; i += 1) {
+    while (at < range.end && source[at] !== value[i]) at += 1;
+    if (at >= range.end) return null;
+    offsets.push(at);
+    at += 1;
+  }
+  return offsets;
+}

@@ -1,0 +1,106 @@
+/**
+ * Every file of the corpus is compiled, and all that is printed is compared with the `.txt` beside it.
+ * `UPDATE_CORPUS=1` writes the expectations anew; read the difference before it is committed.
+ */
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { compilePipeline } from '../../compiler/compile.js';
+import { DIAGNOSTIC_CODES, printDiagnostic } from '../../compiler/diagnostic.js';
+import { STEP_TYPES } from '../../activities/registry.js';
+
+const root = import.meta.dirname;
+const topics = readdirSync(root, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+const files = topics.flatMap(({ name }) =>
+  readdirSync(join(root, name))
+    .filter((file) => file.endsWith('.yaml'))
+    .map((file) => `${name}/${file}`),
+);
+
+function print(content: Uint8Array | string, file: string): string {
+  const { diagnostics, source } = compilePipeline(content, file, STEP_TYPES);
+  return diagnostics.map((diagnostic) => `${printDiagnostic(diagnostic, source)}\n`).join('\n');
+}
+
+describe('the corpus', () => {
+  for (const file of files) {
+    const isValid = /\/valid-/.test(file);
+    it(`${file} ${isValid ? 'has no mistake' : 'prints what its .txt says'}`, () => {
+      const printed = print(readFileSync(join(root, file)), file);
+      if (isValid) {
+        expect(printed).toBe('');
+        return;
+      }
+      const expectation = join(root, file.replace(/\.yaml$/, '.txt'));
+      if (process.env['UPDATE_CORPUS'] === '1') writeFileSync(expectation, printed);
+      expect(existsSync(expectation), `${expectation} is missing`).toBe(true);
+      expect(printed).toBe(readFileSync(expectation, 'utf8'));
+      expect(printed).not.toBe('');
+    });
+  }
+
+  it('has enough files of both kinds', () => {
+    expect(files.filter((file) => /\/invalid-/.test(file)).length).toBeGreaterThanOrEqual(45);
+    expect(files.filter((file) => /\/valid-/.test(file)).length).toBeGreaterThanOrEqual(12);
+  });
+
+  it('shows every diagnostic code that a file can cause', () => {
+    const printed = files
+      .filter((file) => /\/invalid-/.test(file))
+      .map((file) => readFileSync(join(root, file.replace(/\.yaml$/, '.txt')), 'utf8'))
+      .join('\n');
+    const elsewhere = ['FILE_TOO_LARGE', 'INPUT_MISSING', 'INPUT_UNKNOWN', 'INPUT_INVALID', 'PLAN_TOO_LARGE'];
+    const shown = new Set([...printed.matchAll(/\[([A-Z_]+)\]$/gm)].map(([, code]) => code));
+    expect(DIAGNOSTIC_CODES.filter((code) => !shown.has(code) && !elsewhere.includes(code))).toEqual([]);
+  });
+});
+
+describe('a file that is not worth reading', () => {
+  it('is refused by its size when it is 2 MB long', () => {
+    const content = `pipeline: long\nsteps: []\n# ${'x'.repeat(2 * 1024 * 1024)}\n`;
+    expect(print(content, 'long.yaml')).toBe(
+      [
+        `long.yaml:1:1: error: the file is ${content.length} bytes; a pipeline is at most 1048576 bytes (1 MiB) [FILE_TOO_LARGE]`,
+        '1 |',
+        '  | ~',
+        '  = large values belong into files that steps read',
+        '',
+      ].join('\n'),
+    );
+  });
+
+  it('is refused when it is not UTF-8', () => {
+    const printed = print(Uint8Array.from([0x70, 0x3a, 0x20, 0xff, 0xfe]), 'latin.yaml');
+    expect(printed).toContain('latin.yaml:1:1: error: the file is not UTF-8 text [FILE_NOT_TEXT]');
+  });
+
+  it.each([
+    ['brackets', '['.repeat(100_000)],
+    ['indented maps', Array.from({ length: 2_000 }, (_, depth) => `${' '.repeat(depth % 900)}a:`).join('\n')],
+    ['an alias bomb', bomb()],
+    ['a text of 1 MB', `pipeline: a\nsteps:\n  - uses: process.run\n    with: { command: "${'y'.repeat(900_000)}" }\n    bad: 1\n`],
+    ['an expression of 100 KB', `pipeline: a\nsteps:\n  - uses: process.run\n    if: "${"!".repeat(100_000)}true"\n    with: { command: x }\n`],
+    ['a chain of operators', `pipeline: a\nsteps:\n  - uses: process.run\n    if: ${'1 + '.repeat(2_000)}1 == 1\n    with: { command: x }\n`],
+    ['deep brackets in an expression', `pipeline: a\nsteps:\n  - uses: process.run\n    if: "${'('.repeat(3_000)}true${')'.repeat(3_000)}"\n    with: { command: x }\n`],
+  ])('is refused soon and in few words when it holds %s', (_name, content) => {
+    const printed = print(content, 'hostile.yaml');
+    expect(printed).toContain('error:');
+    expect(printed.length).toBeLessThan(20_000);
+  });
+
+  it('shows control characters and terminal escapes harmlessly, and cuts long lines', () => {
+    const printed = print(`pipeline: "a\u001b[31m"\nsteps: []\n${'z'.repeat(5_000)}: 1\n`, 'escape.yaml');
+    // oxlint-disable-next-line no-control-regex
+    expect(printed).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/);
+    expect(Math.max(...printed.split('\n').map((line) => line.length))).toBeLessThan(5_200);
+    expect(printed).toMatch(/^3 \| z{120}…$/m);
+  });
+});
+
+function bomb(): string {
+  const lines = ['a0: &a0 [x, x, x, x, x, x, x, x, x, x]'];
+  for (let level = 1; level < 12; level += 1) {
+    lines.push(`a${level}: &a${level} [${Array.from({ length: 10 }, () => `*a${level - 1}`).join(', ')}]`);
+  }
+  return `${lines.join('\n')}\n`;
+}
