@@ -1,0 +1,224 @@
+/**
+ * Step type + adapters -> Temporal activity: validate, run, validate, translate errors.
+ *
+ * The only place where our errors become Temporal's. A StepError is never retried by Temporal: it goes
+ * back to the interpreter, which counts it. "Not yet" is retried by Temporal without a trace in the
+ * history. Anything else is a bug and passes through, so that it is retried until the mended build runs.
+ */
+import { createHash } from 'node:crypto';
+import { ApplicationFailure, Context, log } from '@temporalio/activity';
+import { ApplicationFailureCategory } from '@temporalio/common';
+import type { z } from 'zod';
+import { canonicalJson } from '../core/canonical-json.js';
+import { errorMessage, NotYet, STEP_ERRORS, StepError } from '../core/error.js';
+import type { Json, JsonObject } from '../core/json.js';
+import type { RunView } from '../core/run-view.js';
+import type { StepCall } from '../core/step-call.js';
+import type { Plan } from '../core/plan.js';
+import type { Adapters } from './adapters.js';
+import type { StepContext, StepType } from './step-type.js';
+
+/** How often a running step tells the server that it lives; cancellation comes back by the same way. */
+const HEARTBEAT_EVERY_MS = 1_000;
+
+type Activity = (argument: never) => Promise<unknown>;
+
+/** The activities of a worker, by the name of their step type. */
+export function createActivities(
+  stepTypes: readonly StepType[],
+  adapters: Adapters,
+): Record<string, Activity> {
+  const activities: Record<string, Activity> = {};
+  for (const stepType of stepTypes) {
+    activities[stepType.name] = (call: StepCall) => runStep(stepType, call, adapters);
+  }
+  return activities;
+}
+
+/** Writes the end of a run into its evidence folder. */
+export function createRecordActivity(
+  adapters: Pick<Adapters, 'evidence'>,
+): (record: { view: RunView; plan: Plan }) => Promise<{ evidence: string }> {
+  return async ({ view, plan }) => {
+    await adapters.evidence.writePlan(view.runId, plan);
+    await adapters.evidence.writeRun(view.runId, view);
+    return { evidence: adapters.evidence.directory(view.runId) };
+  };
+}
+
+async function runStep(
+  stepType: StepType,
+  call: StepCall,
+  adapters: Adapters,
+): Promise<JsonObject> {
+  const activity = Context.current();
+  const { info, cancellationSignal: signal } = activity;
+  let status: Json = { step: call.path };
+  const beat = setInterval(() => activity.heartbeat(status), HEARTBEAT_EVERY_MS);
+  const startedAt = new Date().toISOString();
+  const record = (end: object): Promise<void> =>
+    adapters.evidence
+      .writeStep(call.runId, call.path, {
+        path: call.path,
+        uses: stepType.name,
+        start: call.start,
+        attempt: info.attempt,
+        worker: process.pid,
+        inputSha256: createHash('sha256').update(canonicalJson(call.input)).digest('hex'),
+        startedAt,
+        ...end,
+      })
+      .catch((error: unknown) => {
+        log.warn('The evidence of a step could not be written.', { reason: errorMessage(error) });
+      });
+  const context: StepContext = {
+    call,
+    firstAttempt: info.attempt === 1 && call.start === 1,
+    attempt: info.attempt,
+    scheduledAtMs: info.currentAttemptScheduledTimestampMs,
+    deadlineMs:
+      info.scheduleToCloseTimeoutMs > 0
+        ? info.scheduledTimestampMs + info.scheduleToCloseTimeoutMs
+        : null,
+    signal,
+    isShutdown: () => {
+      const details = activity.cancellationDetails;
+      return details?.workerShutdown === true || details?.timedOut === true;
+    },
+    progress: (report) => {
+      status = { step: call.path, ...report };
+      activity.heartbeat(status);
+    },
+    adapters,
+  };
+
+  try {
+    await record({ status: 'running' });
+    activity.heartbeat(status);
+    await assertNetwork(call, adapters);
+    const input = parse(
+      stepType.input,
+      call.input,
+      (place) =>
+        new StepError('STEP_INPUT_INVALID', `${stepType.name}: ${place}`, {
+          hint: `docs/steps.md tells what ${stepType.name} takes.`,
+        }),
+    );
+    const result = await stepType.run(input, context);
+    const outputs = parse(
+      stepType.output,
+      result,
+      (place) =>
+        new StepError(
+          'STEP_OUTPUT_INVALID',
+          `${stepType.name} returned what it may not: ${place}`,
+          {
+            hint: 'This is a defect of the step type; please report it.',
+          },
+        ),
+    ) as JsonObject;
+    await record({ status: 'succeeded', endedAt: new Date().toISOString(), outputs });
+    return outputs;
+  } catch (error) {
+    // A cancelled step is cancelled, whatever its adapters made of the interruption.
+    if (signal.aborted) throw signal.reason;
+    if (error instanceof NotYet) {
+      const afterMs = nextLookMs(error.afterMs, context.deadlineMs);
+      if (afterMs !== null) {
+        await record({ status: 'waiting', waitingFor: error.message });
+        throw toNotYetFailure(error.message, afterMs);
+      }
+    }
+    const final = error instanceof NotYet ? toWaitedEnough(error) : error;
+    if (final instanceof StepError) {
+      const { code, message, hint } = final;
+      await record({
+        status: 'failed',
+        endedAt: new Date().toISOString(),
+        error: { code, message, ...(hint === undefined ? {} : { hint }) },
+      });
+      throw toApplicationFailure(final);
+    }
+    throw final;
+  } finally {
+    clearInterval(beat);
+  }
+}
+
+function parse<T extends z.ZodType>(
+  schema: T,
+  value: unknown,
+  toError: (place: string) => StepError,
+): z.output<T> {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0];
+  throw toError(`${issue?.path.join('.') || 'value'}: ${issue?.message ?? 'is not valid'}`);
+}
+
+/** A worker that is set up for another coordinator or hotkey must not act for this run. */
+async function assertNetwork(call: StepCall, adapters: Adapters): Promise<void> {
+  const { coordinator, hotkey } = call.network;
+  if (coordinator !== '' && coordinator !== adapters.settings.coordinatorUrl) {
+    const ours = adapters.settings.coordinatorUrl;
+    throw mismatch(
+      `The run was started for the coordinator ${coordinator}; this worker uses ${ours ?? 'none'}.`,
+    );
+  }
+  if (hotkey === '') return;
+  const address = await adapters.wallet.address();
+  if (address !== hotkey) {
+    throw mismatch(`The run was started for the hotkey ${hotkey}; this worker has ${address}.`);
+  }
+}
+
+function mismatch(message: string): StepError {
+  return new StepError('NETWORK_MISMATCH', message, {
+    hint: 'Give worker and command the same ADIT_COORDINATOR_URL and ADIT_HOTKEY_FILE, then start the run again.',
+  });
+}
+
+function toApplicationFailure(error: StepError): ApplicationFailure {
+  return ApplicationFailure.create({
+    message: error.message,
+    type: error.code,
+    nonRetryable: true,
+    details: [
+      {
+        retryable: STEP_ERRORS[error.code].retryable,
+        ...(error.hint === undefined ? {} : { hint: error.hint }),
+        ...(error.retryAfterMs === undefined ? {} : { retryAfterMs: error.retryAfterMs }),
+      },
+    ],
+  });
+}
+
+/** The shortest time before a step's deadline that still allows a look. */
+const LAST_LOOK_MS = 1_000;
+
+/**
+ * When to look again: as asked, or a second before the deadline; null when that is too near. The server
+ * forgets what was waited for when the time runs out between two looks, so the last look ends the wait.
+ */
+function nextLookMs(afterMs: number, deadlineMs: number | null): number | null {
+  if (deadlineMs === null) return afterMs;
+  const latest = deadlineMs - Date.now() - LAST_LOOK_MS;
+  return latest < LAST_LOOK_MS ? null : Math.min(afterMs, latest);
+}
+
+function toWaitedEnough({ code, message }: NotYet): StepError {
+  return new StepError(code, message, {
+    hint: 'The step waited for its whole timeout; give it a longer `timeout`.',
+  });
+}
+
+function toNotYetFailure(message: string, afterMs: number): ApplicationFailure {
+  return ApplicationFailure.create({
+    message,
+    type: 'NOT_YET',
+    nonRetryable: false,
+    nextRetryDelay: afterMs,
+    // Waiting is not a failure: it must not fill logs and failure metrics.
+    category: ApplicationFailureCategory.BENIGN,
+  });
+}
