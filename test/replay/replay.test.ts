@@ -1,0 +1,64 @@
+/**
+ * Recorded histories must replay on the code of the working tree: a change that breaks one would wedge
+ * the runs that are under way. They are never edited. To add one, record it with the released version:
+ *
+ *   ADIT_RECORD_HISTORIES=test/replay/histories npx vitest run --project integration run-pipeline
+ */
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import {
+  DefaultLogger,
+  Runtime,
+  Worker,
+  type WorkflowBundleWithSourceMap,
+} from '@temporalio/worker';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { bundleOfWorkingTree } from '../support/workflow-bundle.js';
+
+const folder = fileURLToPath(new URL('histories', import.meta.url));
+const names = readdirSync(folder).filter((name) => name.endsWith('.json'));
+
+let bundle: WorkflowBundleWithSourceMap;
+
+beforeAll(async () => {
+  Runtime.install({ logger: new DefaultLogger('ERROR') });
+  bundle = await bundleOfWorkingTree();
+}, 60_000);
+
+async function replay(text: string): Promise<void> {
+  const history: unknown = JSON.parse(text);
+  await Worker.runReplayHistory(
+    { workflowBundle: { code: bundle.code } },
+    history,
+    workflowIdOf(text),
+  );
+}
+
+/** A history does not hold its own workflow id; ours is the run id, which every step is sent. */
+function workflowIdOf(text: string): string {
+  const { events } = JSON.parse(text) as {
+    events: Array<{ workflowExecutionStartedEventAttributes?: { workflowId?: string } }>;
+  };
+  return events[0]?.workflowExecutionStartedEventAttributes?.workflowId ?? '';
+}
+
+describe('recorded histories', () => {
+  test('are there', () => {
+    expect(names.length).toBeGreaterThanOrEqual(8);
+  });
+
+  test.each(names)('%s replays', async (name) => {
+    await replay(readFileSync(path.join(folder, name), 'utf8'));
+  });
+
+  test('one that was tampered with does not', async () => {
+    const text = readFileSync(
+      path.join(folder, 'run-pipeline.v1.walks-conditions-branches-try-and-stop-as-they-nest.json'),
+      'utf8',
+    );
+    const tampered = text.replaceAll('"activityId": "[2]/body"', '"activityId": "[2]/other"');
+    expect(tampered).not.toBe(text);
+    await expect(replay(tampered)).rejects.toThrow(/ondeterminism/i);
+  });
+});

@@ -1,0 +1,53 @@
+/** What a worker is told by its environment; the only file of the worker that reads `process.env`. */
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import path from 'node:path';
+import { loadClientConnectConfig } from '@temporalio/envconfig';
+import type { NativeConnectionOptions } from '@temporalio/worker';
+import { loadSettings, type Settings } from '../adapters/settings/settings.js';
+
+export interface WorkerConfig {
+  readonly settings: Settings;
+  readonly connection: NativeConnectionOptions;
+  readonly namespace: string;
+  /** Task queue of this host: steps that need its files run there. */
+  readonly hostQueue: string;
+  readonly identity: string;
+  /** Where `git` is looked for; null: the standard places. */
+  readonly searchPath: string | null;
+  /** Most steps at one time on this host's queue. */
+  readonly maxHostSteps: number;
+}
+
+/** Throws SettingsError; connection problems show when the worker connects. */
+export function loadWorkerConfig(): WorkerConfig {
+  const settings = loadSettings(process.env, process.cwd());
+  const { connectionOptions, namespace } = loadClientConnectConfig();
+  const hostId = readHostId(settings.stateDir);
+  return {
+    settings,
+    connection: connectionOptions,
+    namespace: namespace ?? 'default',
+    hostQueue: `${settings.taskQueue}.host.${hostId}`,
+    identity: `adit-worker ${process.pid}@${hostname()}`,
+    searchPath: process.env['PATH'] ?? null,
+    maxHostSteps: Number(process.env['ADIT_MAX_HOST_STEPS'] ?? 16),
+  };
+}
+
+/** The name of this machine and state folder in a task queue; made once, then kept. */
+function readHostId(stateDir: string): string {
+  const file = path.join(stateDir, 'host-id');
+  mkdirSync(stateDir, { recursive: true });
+  const name = hostname()
+    .toLowerCase()
+    .replace(/[^a-z0-9-]/g, '-')
+    .slice(0, 40);
+  try {
+    writeFileSync(file, `${name}-${randomBytes(4).toString('hex')}\n`, { flag: 'wx' });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+  }
+  return readFileSync(file, 'utf8').trim();
+}

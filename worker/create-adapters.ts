@@ -1,0 +1,35 @@
+import path from 'node:path';
+import type { Adapters } from '../activities/adapters.js';
+import { createArtifactHost } from '../adapters/artifact-host/artifact-host.js';
+import { createCoordinator } from '../adapters/coordinator/coordinator.js';
+import { createEvidence } from '../adapters/evidence/evidence.js';
+import { createGit } from '../adapters/git/git.js';
+import { createMachine } from '../adapters/machine/machine.js';
+import { createProofVerifier } from '../adapters/merkle/proof-verifier.js';
+import { createPool } from '../adapters/pool/pool.js';
+import { createProcesses } from '../adapters/processes/processes.js';
+import { createSecretScanner } from '../adapters/secrets/secret-scanner.js';
+import { createFolderStore } from '../adapters/store/store.js';
+import { createWallet } from '../adapters/wallet/wallet.js';
+import type { WorkerConfig } from './config.js';
+
+/** Builds every adapter of a worker, once. */
+export function createAdapters({ settings, hostQueue, searchPath }: WorkerConfig): Adapters {
+  const { stateDir } = settings;
+  const wallet = createWallet(settings);
+  return {
+    settings,
+    store: createFolderStore(path.join(stateDir, 'store')),
+    evidence: createEvidence(stateDir),
+    git: createGit({ stateDir, ...(searchPath === null ? {} : { searchPath }) }),
+    processes: createProcesses({ stateDir }),
+    machine: createMachine(),
+    wallet,
+    coordinator: createCoordinator(settings, wallet),
+    artifactHost: createArtifactHost(settings),
+    pool: createPool(settings),
+    proofVerifier: createProofVerifier(settings),
+    secretScanner: createSecretScanner(),
+    hostQueue,
+  };
+}

@@ -1,0 +1,43 @@
+import type { RunView } from '../core/run-view.js';
+
+const MARKS = {
+  pending: '·',
+  running: '▶',
+  parked: '⏸',
+  succeeded: '✓',
+  failed: '✗',
+  stopped: '■',
+  skipped: '–',
+  cancelled: '⊘',
+} as const;
+
+/** Longest text that Temporal keeps as a run's current details, with room for its encoding. */
+const MAX_LENGTH = 12_000;
+
+/** The run as a Markdown table, for the Temporal UI. */
+export function progressTable(view: RunView): string {
+  const reached = view.steps.filter((step) => step.status !== 'pending');
+  const rows = reached.map(
+    (step) =>
+      `| ${MARKS[step.status]} | ${step.path} | ${step.uses} | ${step.status} | ${step.attempts || ''} | ${step.error?.code ?? ''} |`,
+  );
+  const pending = view.steps.length - reached.length;
+  const head = [
+    `**${view.pipeline}** is ${view.status}${view.stage === '' ? '' : `, at ${view.stage}`}.`,
+    ...(view.error === undefined
+      ? []
+      : ['', `**${view.error.code}** ${plain(view.error.message)}`]),
+    '',
+    '| | step | type | status | tries | error |',
+    '|---|---|---|---|---|---|',
+  ].join('\n');
+  const tail = pending === 0 ? '' : `\n\n${pending} more to come.`;
+  let first = 0;
+  let length = head.length + tail.length + rows.reduce((sum, row) => sum + row.length + 1, 0);
+  while (length > MAX_LENGTH && first < rows.length) length -= (rows[first++]?.length ?? 0) + 1;
+  return `${head}\n${rows.slice(first).join('\n')}${tail}`;
+}
+
+function plain(text: string): string {
+  return text.replace(/[|\r\n]+/g, ' ').slice(0, 500);
+}
