@@ -83,9 +83,9 @@ const submissionMembers = z.object({
   observed_metrics: metrics,
 });
 
-export type TaskMembers = z.output<typeof taskMembers>;
-export type ClaimMembers = z.output<typeof claimMembers>;
-export type SubmissionMembers = z.output<typeof submissionMembers>;
+type TaskMembers = z.output<typeof taskMembers>;
+type ClaimMembers = z.output<typeof claimMembers>;
+type SubmissionMembers = z.output<typeof submissionMembers>;
 
 /** A record as typed members, and as it was served. */
 export interface Served<Members> {

@@ -23,7 +23,7 @@ export interface ClaimPackage {
   readonly root: string;
 }
 
-export type PackageProblem =
+type PackageProblem =
   | 'not_an_object'
   | 'epoch_not_integer'
   | 'index_not_integer'

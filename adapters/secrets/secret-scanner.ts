@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import words from '@polkadot/util-crypto/mnemonic/wordlists/en';
 
 /** What was found and where. Never the secret itself. */
-export interface SecretFinding {
+interface SecretFinding {
   readonly kind: string;
   /** Counted from 1. */
   readonly line: number;

@@ -11,7 +11,7 @@ import envPaths from 'env-paths';
 import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
 
-export const CONFIG_FILE = 'adit.config.yaml';
+const CONFIG_FILE = 'adit.config.yaml';
 
 const optionalText = z.string().trim().min(1).nullable().default(null);
 

@@ -48,9 +48,7 @@ export function createFolderStore(folder: string): Store {
           createReadStream(file),
           measure,
           createWriteStream(temporary, { flush: true }),
-          {
-            ...(signal === undefined ? {} : { signal }),
-          },
+          signal === undefined ? {} : { signal },
         );
         const sha256 = hash.digest('hex');
         await keep(temporary, sha256);
@@ -63,7 +61,7 @@ export function createFolderStore(folder: string): Store {
     },
 
     async putBytes(bytes) {
-      const buffer = Buffer.from(bytes as Uint8Array);
+      const buffer = typeof bytes === 'string' ? Buffer.from(bytes) : bytes;
       const sha256 = createHash('sha256').update(buffer).digest('hex');
       const temporary = await newTemporary();
       try {

@@ -1,0 +1,74 @@
+import type { Command } from 'commander';
+
+interface CommandEntry {
+  readonly name: string;
+  readonly summary: string;
+  /** Loads the command's module and adds it to the program. */
+  readonly register: (program: Command) => Promise<void>;
+}
+
+/** Every command, in the order of `adit --help`; a module is loaded only when its command is called. */
+export const COMMANDS: readonly CommandEntry[] = [
+  {
+    name: 'demo',
+    summary:
+      'Run a whole round on this machine: server, local network, worker, verified reward proof.',
+    register: async (program) => (await import('./commands/demo.js')).registerDemo(program),
+  },
+  {
+    name: 'dev',
+    summary: 'Keep a Temporal server, a local network and a worker running.',
+    register: async (program) => (await import('./commands/dev.js')).registerDev(program),
+  },
+  {
+    name: 'check',
+    summary: 'Find every mistake in pipeline files, before they run.',
+    register: async (program) => (await import('./commands/check.js')).registerCheck(program),
+  },
+  {
+    name: 'run',
+    summary: 'Start a run of a pipeline, wait for its end and show its progress.',
+    register: async (program) => (await import('./commands/run.js')).registerRun(program),
+  },
+  {
+    name: 'watch',
+    summary: 'Follow a run that is under way.',
+    register: async (program) => (await import('./commands/watch.js')).registerWatch(program),
+  },
+  {
+    name: 'list',
+    summary: 'List runs.',
+    register: async (program) => (await import('./commands/list.js')).registerList(program),
+  },
+  {
+    name: 'show',
+    summary: 'Show one run: its steps, outputs, error and evidence.',
+    register: async (program) => (await import('./commands/show.js')).registerShow(program),
+  },
+  {
+    name: 'cancel',
+    summary: 'Cancel a run; its `finally` steps still run.',
+    register: async (program) => (await import('./commands/cancel.js')).registerCancel(program),
+  },
+  {
+    name: 'steps',
+    summary: 'The reference of step types.',
+    register: async (program) => (await import('./commands/steps.js')).registerSteps(program),
+  },
+  {
+    name: 'doctor',
+    summary: 'Check all that a run needs, each with its way out.',
+    register: async (program) => (await import('./commands/doctor.js')).registerDoctor(program),
+  },
+  {
+    name: 'worker',
+    summary: 'Run a worker in the foreground.',
+    register: async (program) => (await import('./commands/worker.js')).registerWorker(program),
+  },
+  {
+    name: 'devnet',
+    summary:
+      'Run the local network (coordinator, validator, Pool, artifact host) in the foreground.',
+    register: async (program) => (await import('./commands/devnet.js')).registerDevnet(program),
+  },
+];

@@ -1,0 +1,42 @@
+import type { Command } from 'commander';
+import type { ServerFlags } from '../../adapters/temporal-server/choose-server.js';
+import { addServerOptions } from '../session.js';
+
+export interface RunOptions extends ServerFlags {
+  readonly input: readonly string[];
+  readonly inputsFile?: string;
+  readonly detach?: boolean;
+  readonly json?: boolean;
+}
+
+export function registerRun(program: Command): void {
+  addServerOptions(program.command('run'))
+    .description(
+      'Check a pipeline, bind its inputs, start a run and show its progress until it has ended.',
+    )
+    .argument('<file>', 'pipeline file')
+    .option(
+      '--input <name=value>',
+      'an input; `name=@FILE` reads it from a file; may be repeated',
+      collect,
+      [],
+    )
+    .option('--inputs-file <file>', 'YAML or JSON map of inputs; --input goes before it')
+    .option('--detach', 'print the ids and leave')
+    .option(
+      '--json',
+      'print the run as JSON when it has ended (with --detach: { runId, roundId, evidence })',
+    )
+    .addHelpText(
+      'after',
+      '\nExample:\n  $ adit run pipelines/frontier-round.yaml --input task=SLUG --input recipes=@recipes.yaml --inputs-file common.yaml',
+    )
+    .action(async (file: string, options: RunOptions) => {
+      const { runPipelineFile } = await import('../run-pipeline-file.js');
+      process.exitCode = await runPipelineFile(file, options);
+    });
+}
+
+function collect(value: string, earlier: readonly string[]): string[] {
+  return [...earlier, value];
+}

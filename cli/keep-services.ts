@@ -1,0 +1,71 @@
+import type { Settings } from '../adapters/settings/settings.js';
+import { servicesFolder, type Services } from '../adapters/temporal-server/services-file.js';
+import { EXIT } from './failure.js';
+import { listenForInterruption } from './interruption.js';
+import { startLocalServices } from './local-services.js';
+import { lockServices } from './lock-services.js';
+import { note, print } from './output.js';
+
+/** Runs the services of `adit dev` until Ctrl-C, then ends them in order. */
+export async function keepServices(
+  settings: Settings,
+  ports: { readonly server: number; readonly ui: number },
+  json: boolean,
+): Promise<void> {
+  const release = lockServices(settings.stateDir, 'dev');
+  const interruption = listenForInterruption(
+    () => 'Its data stays: `adit dev` goes on from there.',
+  );
+  try {
+    const services = await startLocalServices({
+      kind: 'dev',
+      settings,
+      env: process.env,
+      onProgress: note,
+      preferredPorts: ports,
+      signal: interruption.signal,
+    });
+    try {
+      if (json) print(JSON.stringify(servicesJson(services.current())));
+      else printServices(services.current(), servicesFolder(settings.stateDir, 'dev'));
+      await services.supervise(interruption.signal);
+    } finally {
+      note('Ending worker, local network and Temporal server …');
+      await services.stop();
+    }
+    note('All ended. Runs that were under way go on when `adit dev` is started again.');
+    process.exitCode = EXIT.done;
+  } finally {
+    interruption.dispose();
+    release();
+  }
+}
+
+/** What `adit dev --json` prints, in one line; the shape is public (docs/cli.md). */
+function servicesJson({ temporal, devnet, worker }: Services): object {
+  return {
+    temporal: temporal.address,
+    namespace: temporal.namespace,
+    ui: temporal.ui,
+    coordinator: devnet.coordinator,
+    pool: devnet.pool,
+    artifacts: devnet.artifacts,
+    taskQueue: worker.taskQueue,
+    processes: {
+      temporal: temporal.process.pid,
+      devnet: devnet.process.pid,
+      worker: worker.process.pid,
+    },
+  };
+}
+
+/** Addresses and processes, for people. */
+export function printServices(services: Services, folder: string): void {
+  const { temporal, devnet, worker } = services;
+  print(`Temporal server   ${temporal.address}  (process ${temporal.process.pid})`);
+  if (temporal.ui !== null) print(`Temporal UI       ${temporal.ui}`);
+  print(`coordinator       ${devnet.coordinator}  (process ${devnet.process.pid})`);
+  print(`Pool              ${devnet.pool}`);
+  print(`worker            task queue ${worker.taskQueue}  (process ${worker.process.pid})`);
+  print(`data and logs     ${folder}`);
+}

@@ -1,0 +1,125 @@
+/** From a pipeline file and given inputs to a Plan, by the compiler; every mistake is told at once. */
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { parse as parseYaml } from 'yaml';
+import { STEP_TYPES } from '../activities/registry.js';
+import { bindPipeline, type GivenInput } from '../compiler/bind.js';
+import type { CheckedPipeline } from '../compiler/check.js';
+import { compilePipeline } from '../compiler/compile.js';
+import { printDiagnostic, type Diagnostic, type Source } from '../compiler/diagnostic.js';
+import { isJsonObject, type Json } from '../core/json.js';
+import type { Network, Plan } from '../core/plan.js';
+import { CliFailure, EXIT } from './failure.js';
+
+export interface LoadedPipeline {
+  readonly file: string;
+  readonly pipeline: CheckedPipeline;
+  readonly source: Source;
+  readonly sourceSha256: string;
+}
+
+export type GivenInputs = ReadonlyMap<string, GivenInput>;
+
+/** Reads and checks a pipeline file. Throws CliFailure PIPELINE_INVALID (exit code 2) with every mistake. */
+export async function loadPipeline(file: string): Promise<LoadedPipeline> {
+  const content = await readFile(file).catch((error: unknown) => {
+    throw new CliFailure(
+      'FILE_UNREADABLE',
+      `The pipeline file cannot be read: ${firstLine(error)}`,
+      {
+        hint: 'Correct the path.',
+        exitCode: EXIT.usage,
+      },
+    );
+  });
+  const { pipeline, diagnostics, source } = compilePipeline(content, file, STEP_TYPES);
+  if (pipeline === null) throw invalid('PIPELINE_INVALID', file, diagnostics, source);
+  return {
+    file,
+    pipeline,
+    source,
+    sourceSha256: createHash('sha256').update(content).digest('hex'),
+  };
+}
+
+/** Binds the inputs. Throws CliFailure INPUTS_INVALID (exit code 2) with every mistake. */
+export function bindPlan(loaded: LoadedPipeline, inputs: GivenInputs, network: Network): Plan {
+  const { file, pipeline, source, sourceSha256 } = loaded;
+  const { plan, diagnostics } = bindPipeline(pipeline, { inputs, network, sourceSha256, source });
+  if (plan === null) throw invalid('INPUTS_INVALID', file, diagnostics, source);
+  return plan;
+}
+
+/** The inputs of a command line: those of the file, then those of `--input`, which go before. */
+export function readGivenInputs(options: {
+  readonly input: readonly string[];
+  readonly inputsFile?: string;
+}): GivenInputs {
+  const inputs = new Map<string, GivenInput>();
+  if (options.inputsFile !== undefined) {
+    for (const [name, value] of Object.entries(readInputsFile(options.inputsFile)))
+      inputs.set(name, { value });
+  }
+  for (const given of options.input) {
+    const at = given.indexOf('=');
+    if (at <= 0) {
+      throw usage(
+        `--input takes NAME=VALUE; "${given}" has no name.`,
+        'For example: --input task=tiny-ternary-frontier',
+      );
+    }
+    const name = given.slice(0, at);
+    const text = given.slice(at + 1);
+    inputs.set(name, {
+      text: text.startsWith('@') ? readText(text.slice(1), `input ${name}`) : text,
+    });
+  }
+  return inputs;
+}
+
+function readInputsFile(file: string): { [name: string]: Json } {
+  const text = readText(file, '--inputs-file');
+  let value: unknown;
+  try {
+    value = parseYaml(text, { version: '1.2', schema: 'core' });
+  } catch (error) {
+    throw usage(`${file} is not YAML or JSON: ${firstLine(error)}`, 'Correct it.');
+  }
+  if (isJsonObject(value)) return value;
+  throw usage(`${file} must hold a map of inputs.`, 'For example: task: tiny-ternary-frontier');
+}
+
+function readText(file: string, what: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    throw usage(`The file of ${what} cannot be read: ${firstLine(error)}`, 'Correct the path.');
+  }
+}
+
+function invalid(
+  code: 'PIPELINE_INVALID' | 'INPUTS_INVALID',
+  file: string,
+  diagnostics: readonly Diagnostic[],
+  source: Source,
+): CliFailure {
+  const count = diagnostics.length === 1 ? 'a mistake' : `${diagnostics.length} mistakes`;
+  const head =
+    code === 'PIPELINE_INVALID'
+      ? `${file} has ${count}; nothing was started.`
+      : `The inputs of ${file} have ${count}; nothing was started.`;
+  const told = diagnostics.map((diagnostic) => printDiagnostic(diagnostic, source));
+  return new CliFailure(code, [head, ...told].join('\n\n'), {
+    hint: code === 'PIPELINE_INVALID' ? `\`adit check ${file}\` shows them too.` : '',
+    exitCode: EXIT.usage,
+  });
+}
+
+function usage(message: string, hint: string): CliFailure {
+  return new CliFailure('USAGE', message, { hint, exitCode: EXIT.usage });
+}
+
+function firstLine(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).split('\n', 1)[0] ?? '';
+}

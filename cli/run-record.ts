@@ -1,0 +1,227 @@
+/** A run as commands read it: from the server while it knows the run, else from the evidence folder. */
+import path from 'node:path';
+import type { WorkflowHandle } from '@temporalio/client';
+import { createEvidence } from '../adapters/evidence/evidence.js';
+import type { ErrorReport } from '../core/error.js';
+import { isJsonObject, type Json, type JsonObject } from '../core/json.js';
+import type { Plan } from '../core/plan.js';
+import type { RunStatus, StepState } from '../core/run-state.js';
+import { toRunView, type RunView } from '../core/run-view.js';
+import { STATE_QUERY } from '../workflows/contract.js';
+import type { Session } from './session.js';
+
+const RPC_TIMEOUT_MS = 5_000;
+const QUERY_TIMEOUT_MS = 2_000;
+
+export interface RunRecord {
+  readonly view: RunView;
+  /** The run's evidence folder. */
+  readonly evidence: string;
+  /** Something a reader must know about where this comes from; absent when it is the plain truth of now. */
+  readonly remark?: string;
+}
+
+/** The run as `--json` prints it: the shape is public (docs/cli.md). */
+export function toShowJson({ view, evidence }: RunRecord): JsonObject {
+  return {
+    runId: view.runId,
+    roundId: view.roundId,
+    pipeline: view.pipeline,
+    status: view.status,
+    outputs: view.outputs,
+    steps: view.steps.map(
+      ({ path: stepPath, uses, status, attempts, startedAt, endedAt, error }) => ({
+        path: stepPath,
+        uses,
+        status,
+        attempts,
+        startedAt: startedAt ?? null,
+        endedAt: endedAt ?? null,
+        ...(error === undefined ? {} : { error: toErrorJson(error, stepPath) }),
+      }),
+    ),
+    ...(view.error === undefined ? {} : { error: toErrorJson(view.error, null) }),
+    evidence,
+  };
+}
+
+function toErrorJson(
+  { code, message, hint, step }: ErrorReport,
+  stepPath: string | null,
+): JsonObject {
+  return { code, message, hint: hint ?? '', step: step ?? stepPath };
+}
+
+/** Folders that may hold the evidence of a run: those of the settings, of `adit dev` and of `adit demo`. */
+export function evidenceRoots(stateDir: string): string[] {
+  return [stateDir, path.join(stateDir, 'dev'), path.join(stateDir, 'demo')];
+}
+
+/** The run as the server knows it; null when it does not know it. */
+export async function readRunFromServer(
+  session: Session,
+  runId: string,
+  roots: readonly string[],
+): Promise<RunRecord | null> {
+  const handle = session.client.workflow.getHandle(runId);
+  const description = await describeRun(session, runId);
+  if (description === null) return null;
+  const recorded = await readRunFromEvidence(roots, runId);
+  const memo = description.memo?.['adit'];
+  const evidence =
+    recorded?.evidence ??
+    (isJsonObject(memo) && typeof memo['evidence'] === 'string' ? memo['evidence'] : '');
+  const status = toRunStatus(description.status.name);
+  const view =
+    (status === 'running' ? null : await readEnd(handle, session)) ??
+    (await queryView(session, runId));
+  if (view !== null) return { view, evidence };
+  // No worker answers, and the end says nothing of the steps: what was recorded on disk is the next best.
+  const fallback = recorded?.view ?? emptyView(runId, memo);
+  return {
+    view: {
+      ...fallback,
+      status,
+      ...(status === 'failed' && fallback.error === undefined
+        ? {
+            error: {
+              code: `RUN_${description.status.name}`,
+              message: 'The run was ended on the server; its `finally` steps did not run.',
+            },
+          }
+        : {}),
+    },
+    evidence,
+    remark: 'No worker answers: the steps are as last recorded in the evidence folder.',
+  };
+}
+
+/** What the server says about a run; null when it does not know it. */
+export async function describeRun(session: Session, runId: string) {
+  const { WorkflowNotFoundError } = await import('@temporalio/client');
+  try {
+    return await session.client.withDeadline(Date.now() + RPC_TIMEOUT_MS, () =>
+      session.client.workflow.getHandle(runId).describe(),
+    );
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError) return null;
+    throw error;
+  }
+}
+
+/** The run's own answer; null when no worker gives one in time. */
+export async function queryView(session: Session, runId: string): Promise<RunView | null> {
+  try {
+    const answer: unknown = await session.client.withDeadline(Date.now() + QUERY_TIMEOUT_MS, () =>
+      session.client.workflow.getHandle(runId).query(STATE_QUERY),
+    );
+    return isRunView(answer) ? answer : null;
+  } catch {
+    return null;
+  }
+}
+
+/** The view that a closed run left as its result or as the details of its failure; null when it left none. */
+async function readEnd(handle: WorkflowHandle, session: Session): Promise<RunView | null> {
+  const { ApplicationFailure, WorkflowFailedError } = await import('@temporalio/client');
+  try {
+    const result: unknown = await session.client.withDeadline(Date.now() + RPC_TIMEOUT_MS, () =>
+      handle.result(),
+    );
+    return isRunView(result) ? result : null;
+  } catch (error) {
+    if (!(error instanceof WorkflowFailedError)) throw error;
+    const details: unknown =
+      error.cause instanceof ApplicationFailure ? error.cause.details?.[0] : null;
+    return isRunView(details) ? details : null;
+  }
+}
+
+/** The run as its evidence folder tells it; null when no folder has it. */
+export async function readRunFromEvidence(
+  roots: readonly string[],
+  runId: string,
+): Promise<RunRecord | null> {
+  for (const root of roots) {
+    const evidence = createEvidence(root);
+    const ended = await evidence.readRun(runId);
+    if (isRunView(ended)) return { view: ended, evidence: evidence.directory(runId) };
+    const plan = await evidence.readPlan(runId);
+    if (plan === null) continue;
+    return {
+      view: viewOfRecords(plan as JsonObject & Plan, await evidence.readSteps(runId), runId),
+      evidence: evidence.directory(runId),
+      remark: 'The run has not recorded its end: this is what was recorded last.',
+    };
+  }
+  return null;
+}
+
+/** A view from the records of single steps; the blocks around them are taken to be running. */
+function viewOfRecords(plan: Plan, records: readonly JsonObject[], runId: string): RunView {
+  const steps = new Map<string, StepState>();
+  for (const record of records) {
+    const stepPath = record['path'];
+    if (typeof stepPath !== 'string') continue;
+    for (const block of blocksAround(stepPath)) {
+      if (!steps.has(block)) steps.set(block, { status: 'running', uses: 'block', attempts: 1 });
+    }
+    steps.set(stepPath, toStepState(record));
+  }
+  return toRunView(plan, steps, { runId, roundId: runId }, { status: 'running', outputs: {} });
+}
+
+function blocksAround(stepPath: string): string[] {
+  const blocks: string[] = [];
+  for (let at = stepPath.lastIndexOf('/'); at > 0; at = stepPath.lastIndexOf('/', at - 1)) {
+    const block = stepPath.slice(0, at);
+    blocks.push(block);
+    const item = /^(.*)#\d+$/.exec(block)?.[1];
+    if (item !== undefined) blocks.push(item);
+  }
+  return blocks;
+}
+
+function toStepState(record: JsonObject): StepState {
+  const { status, uses, start, startedAt, endedAt, error } = record;
+  return {
+    status: status === 'succeeded' || status === 'failed' ? status : 'running',
+    uses: String(uses),
+    attempts: Number(start ?? 1),
+    ...(typeof startedAt === 'string' ? { startedAt } : {}),
+    ...(typeof endedAt === 'string' ? { endedAt } : {}),
+    ...(isJsonObject(error)
+      ? { error: { code: String(error['code']), message: String(error['message']) } }
+      : {}),
+  };
+}
+
+/** Temporal's status of a run, in our words; a completed one may also have stopped, which its view says. */
+export function toRunStatus(name: string): RunStatus {
+  if (name === 'RUNNING' || name === 'CONTINUED_AS_NEW') return 'running';
+  if (name === 'COMPLETED') return 'succeeded';
+  return name === 'CANCELLED' || name === 'CANCELED' ? 'cancelled' : 'failed';
+}
+
+function emptyView(runId: string, memo: unknown): RunView {
+  const known: { [name: string]: Json } = isJsonObject(memo) ? memo : {};
+  return {
+    runId,
+    roundId: String(known['roundId'] ?? runId),
+    pipeline: String(known['pipeline'] ?? ''),
+    status: 'running',
+    stage: '',
+    outputs: {},
+    steps: [],
+  };
+}
+
+export function isRunView(value: unknown): value is RunView {
+  return (
+    isJsonObject(value) &&
+    typeof value['runId'] === 'string' &&
+    typeof value['status'] === 'string' &&
+    Array.isArray(value['steps']) &&
+    isJsonObject(value['outputs'])
+  );
+}

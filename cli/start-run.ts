@@ -1,0 +1,141 @@
+import { defineSearchAttributeKey, SearchAttributeType } from '@temporalio/common';
+import { createEvidence } from '../adapters/evidence/evidence.js';
+import type { Settings } from '../adapters/settings/settings.js';
+import { registerSearchAttributes } from '../adapters/temporal-server/prepare-namespace.js';
+import type { Network, Plan, PlanStep } from '../core/plan.js';
+import {
+  SEARCH_ATTRIBUTES,
+  WORKFLOW_TYPE,
+  type RunArgs,
+  type RunMemo,
+} from '../workflows/contract.js';
+import { createRunId } from './run-id.js';
+import type { Session } from './session.js';
+
+/** Temporal keeps at most 20,000 bytes of a run's details, encoded. */
+const MAX_DETAILS = 12_000;
+
+export interface StartedRun {
+  readonly runId: string;
+  readonly evidence: string;
+}
+
+/**
+ * The network that a run is started for, from the settings of this command; empty where a setting is
+ * absent, and then no worker is held to it. Opens the hotkey. Throws StepError HOTKEY_*.
+ */
+export async function networkOf(settings: Settings): Promise<Network> {
+  const coordinator = settings.coordinatorUrl ?? '';
+  if (settings.hotkeyFile === null) return { coordinator, hotkey: '' };
+  const { createWallet } = await import('../adapters/wallet/wallet.js');
+  return { coordinator, hotkey: await createWallet(settings).address() };
+}
+
+/** Starts a run of `plan`, its Plan written to the evidence folder first. Remarks go to `onRemark`. */
+export async function startRun(
+  session: Session,
+  plan: Plan,
+  onRemark: (text: string) => void,
+): Promise<StartedRun> {
+  const runId = createRunId(plan.pipeline, new Date());
+  const evidence = createEvidence(session.settings.stateDir);
+  await evidence.writePlan(runId, plan);
+  const outcome = await registerSearchAttributes(
+    session.connection,
+    session.server.namespace,
+    SEARCH_ATTRIBUTES,
+  );
+  if (!outcome.registered) {
+    onRemark(
+      `the Temporal server refuses the search attributes (${outcome.reason}); the run goes without them`,
+    );
+  }
+  try {
+    await start(session, plan, runId, outcome.registered);
+  } catch (error) {
+    // A server that has just registered them may need a while until its front end knows them.
+    if (
+      !outcome.registered ||
+      !/search attribute/i.test(String((error as { details?: unknown }).details ?? error))
+    )
+      throw error;
+    onRemark(
+      'the Temporal server does not know the search attributes yet; the run goes without them',
+    );
+    await start(session, plan, runId, false);
+  }
+  return { runId, evidence: evidence.directory(runId) };
+}
+
+async function start(
+  session: Session,
+  plan: Plan,
+  runId: string,
+  searchAttributes: boolean,
+): Promise<void> {
+  const args: RunArgs = { plan, roundId: runId, searchAttributes };
+  const memo: RunMemo = {
+    pipeline: plan.pipeline,
+    roundId: runId,
+    sourceSha256: plan.sourceSha256,
+    evidence: createEvidence(session.settings.stateDir).directory(runId),
+  };
+  const task = plan.inputs['task'];
+  const keyword = (name: (typeof SEARCH_ATTRIBUTES)[number]) =>
+    defineSearchAttributeKey(name, SearchAttributeType.KEYWORD);
+  await session.client.workflow.start(WORKFLOW_TYPE, {
+    workflowId: runId,
+    taskQueue: session.settings.taskQueue,
+    args: [args],
+    memo: { adit: memo },
+    workflowIdReusePolicy: 'REJECT_DUPLICATE',
+    staticSummary: (plan.summary ?? plan.pipeline).slice(0, 120),
+    staticDetails: planAsList(plan).slice(0, MAX_DETAILS),
+    ...(searchAttributes
+      ? {
+          typedSearchAttributes: [
+            { key: keyword('AditPipeline'), value: plan.pipeline },
+            ...(typeof task === 'string'
+              ? [{ key: keyword('AditTask'), value: task.slice(0, 200) }]
+              : []),
+          ],
+        }
+      : {}),
+  });
+}
+
+/** The plan as a Markdown list, for the Temporal UI. */
+function planAsList(plan: Plan): string {
+  return plan.steps.flatMap((step) => listOf(step, 0)).join('\n');
+}
+
+function listOf(step: PlanStep, depth: number): string[] {
+  const item = (text: string): string => `${'  '.repeat(depth)}- ${text}`;
+  const inside = (steps: readonly PlanStep[]): string[] =>
+    steps.flatMap((inner) => listOf(inner, depth + 1));
+  switch (step.kind) {
+    case 'step':
+      return [item(`\`${step.key}\` ${step.uses}`)];
+    case 'foreach':
+      return [
+        item(`\`${step.key}\` foreach, at most ${step.limit} at one time`),
+        ...inside(step.steps),
+      ];
+    case 'try':
+      return [
+        item(`\`${step.key}\` try`),
+        ...inside(step.steps),
+        item('finally'),
+        ...inside(step.finally),
+      ];
+    case 'if':
+      return [
+        item(`\`${step.key}\` if`),
+        ...inside(step.then),
+        ...(step.else.length > 0 ? [item('else'), ...inside(step.else)] : []),
+      ];
+    case 'stop':
+      break;
+  }
+  return [item(`\`${step.key}\` ${step.kind}`)];
+}

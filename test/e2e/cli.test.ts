@@ -1,0 +1,231 @@
+import { copyFile, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { execa } from 'execa';
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { adit } from '../support/cli.js';
+import { PACKAGE_ROOT, startProgram } from '../support/local-network.js';
+
+let folder: string;
+let stateDir: string;
+
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), 'adit-cli-'));
+  stateDir = path.join(folder, 'state');
+});
+
+afterAll(async () => {
+  await rm(folder, { recursive: true, force: true });
+});
+
+const COMMANDS = [
+  'cancel',
+  'check',
+  'demo',
+  'dev',
+  'devnet',
+  'doctor',
+  'list',
+  'run',
+  'show',
+  'steps',
+  'watch',
+  'worker',
+];
+
+async function pipelineFile(name: string, text: string): Promise<string> {
+  const file = path.join(folder, name);
+  await writeFile(file, text);
+  return file;
+}
+
+describe('every command', () => {
+  test('is in the help of adit', async () => {
+    const { stdout, exitCode } = await adit(['--help'], { stateDir });
+    expect(exitCode).toBe(0);
+    for (const command of COMMANDS) expect(stdout).toMatch(new RegExp(`^  ${command}\\b`, 'm'));
+  });
+
+  test.each(COMMANDS)('%s has help with an example', async (command) => {
+    const { stdout, exitCode } = await adit([command, '--help'], { stateDir });
+    expect(exitCode).toBe(0);
+    expect(stdout).toMatch(/Example/);
+    expect(stdout).toContain(`adit ${command}`);
+  });
+
+  test('that does not exist is a usage error with the nearest name', async () => {
+    const { stderr, exitCode } = await adit(['shwo'], { stateDir });
+    expect(exitCode).toBe(2);
+    expect(stderr).toContain('show');
+    expect(stderr).not.toMatch(/\bat .*:\d+:\d+/);
+  });
+});
+
+describe('adit without its build', () => {
+  test('says how to build it', async () => {
+    const cli = path.join(folder, 'unbuilt', 'cli');
+    await mkdir(cli, { recursive: true });
+    await copyFile(path.join(PACKAGE_ROOT, 'cli', 'adit.js'), path.join(cli, 'adit.js'));
+    await writeFile(path.join(folder, 'unbuilt', 'package.json'), '{"type":"module"}');
+    const result = await execa(process.execPath, [path.join(cli, 'adit.js'), '--help'], {
+      reject: false,
+    });
+    expect(result.exitCode).toBe(2);
+    expect(result.stderr).toContain('npm run build');
+  });
+});
+
+describe('adit run', () => {
+  test('of a file that does not check shows every mistake and starts nothing', async () => {
+    const file = await pipelineFile(
+      'wrong.yaml',
+      'pipeline: wrong\nsteps:\n  - uses: process.rnu\n    wiht: {}\n',
+    );
+    const result = await adit(['run', file, '--json'], { stateDir });
+    expect(result.exitCode).toBe(2);
+    expect(result.stdout).toContain('process.run');
+    expect(await readdir(stateDir).catch(() => [])).not.toContain('runs');
+  });
+
+  test('against a server that does not answer is exit code 5', async () => {
+    const file = await pipelineFile(
+      'fine.yaml',
+      'pipeline: fine\nsteps:\n  - uses: process.run\n    with: { command: "true" }\n',
+    );
+    const result = await adit(['run', file, '--address', '127.0.0.1:1', '--json'], { stateDir });
+    expect(result.exitCode).toBe(5);
+    expect(JSON.parse(result.stdout)).toMatchObject({
+      error: { code: expect.any(String), hint: expect.any(String) },
+    });
+  });
+
+  test('without any server says so, and starts none', async () => {
+    const file = path.join(folder, 'fine.yaml');
+    const result = await adit(['run', file], { stateDir });
+    expect(result.exitCode).toBe(5);
+    expect(result.stderr).toContain('adit dev');
+  });
+
+  describe('with a worker of its own', () => {
+    const taskQueue = `cli-${process.pid}`;
+    let worker: Awaited<ReturnType<typeof startProgram>>;
+    let env: NodeJS.ProcessEnv;
+
+    beforeAll(async () => {
+      const { address } = inject('temporal');
+      env = { TEMPORAL_ADDRESS: address, ADIT_TASK_QUEUE: taskQueue };
+      worker = await startProgram('worker/main.js', [], {
+        PATH: process.env['PATH'],
+        HOME: process.env['HOME'],
+        ADIT_STATE_DIR: stateDir,
+        ...env,
+      });
+    });
+
+    afterAll(() => worker.end('SIGTERM'));
+
+    test('runs a command and prints its typed outputs', async () => {
+      const file = await pipelineFile(
+        'outputs.yaml',
+        [
+          'pipeline: outputs',
+          'inputs:',
+          '  name: { type: string, summary: Whom to greet. }',
+          'steps:',
+          '  - id: hello',
+          '    uses: process.run',
+          '    with:',
+          `      command: 'printf "{\\"greeting\\": \\"hello $WHO\\", \\"count\\": 3}" > "$ADIT_OUTPUTS_FILE"'`,
+          '      env: { WHO: "${{ inputs.name }}" }',
+          '      outputs: { greeting: string, count: int }',
+          'outputs:',
+          '  greeting: ${{ steps.hello.outputs.greeting }}',
+          '  count: ${{ steps.hello.outputs.count }}',
+        ].join('\n'),
+      );
+      const result = await adit(['run', file, '--input', 'name=world', '--json'], {
+        stateDir,
+        env,
+      });
+      expect(JSON.parse(result.stdout)).toMatchObject({
+        status: 'succeeded',
+        outputs: { greeting: 'hello world', count: 3 },
+        steps: [{ path: 'hello', uses: 'process.run', status: 'succeeded', attempts: 1 }],
+      });
+      expect(result.exitCode).toBe(0);
+    });
+
+    test('ends with 1 for a failure, with code, message and step', async () => {
+      const file = await pipelineFile(
+        'fails.yaml',
+        'pipeline: fails\nsteps:\n  - id: no\n    uses: process.run\n    with: { command: "echo broken; exit 3" }\n    retry: { attempts: 1 }\n',
+      );
+      const result = await adit(['run', file, '--json'], { stateDir, env });
+      expect(result.exitCode).toBe(1);
+      expect(JSON.parse(result.stdout)).toMatchObject({
+        status: 'failed',
+        error: { code: 'PROGRAM_FAILED', message: expect.stringContaining('3'), step: 'no' },
+      });
+    });
+
+    test('ends with 3 for a stop, with its reason', async () => {
+      const file = await pipelineFile(
+        'stops.yaml',
+        'pipeline: stops\nsteps:\n  - stop: { reason: enough }\n',
+      );
+      const result = await adit(['run', file, '--json'], { stateDir, env });
+      expect(result.exitCode).toBe(3);
+      expect(JSON.parse(result.stdout)).toMatchObject({
+        status: 'stopped',
+        error: { code: 'STOPPED', message: 'enough' },
+      });
+    });
+
+    test('detached prints the ids; the run is listed, and cancelled its program is gone', async () => {
+      const marker = path.join(folder, 'pid');
+      const file = await pipelineFile(
+        'long.yaml',
+        `pipeline: long\nsteps:\n  - id: wait\n    uses: process.run\n    with: { command: "echo $$ > ${marker}; exec sleep 600" }\n`,
+      );
+      const started = JSON.parse(
+        (await adit(['run', file, '--detach', '--json'], { stateDir, env })).stdout,
+      ) as { runId: string };
+      const list = async (): Promise<string> =>
+        (await adit(['list', '--json'], { stateDir, env })).stdout;
+      await expect.poll(list, { timeout: 20_000 }).toContain(started.runId);
+      const pid = async (): Promise<number> =>
+        Number((await execa('cat', [marker], { reject: false })).stdout);
+      await expect.poll(pid, { timeout: 20_000 }).toBeGreaterThan(0);
+      const victim = await pid();
+      const cancelled = await adit(['cancel', started.runId, '--json'], { stateDir, env });
+      expect([0, 4]).toContain(cancelled.exitCode);
+      const status = async (): Promise<unknown> =>
+        (
+          JSON.parse((await adit(['show', started.runId, '--json'], { stateDir, env })).stdout) as {
+            status: string;
+          }
+        ).status;
+      await expect.poll(status, { timeout: 30_000, interval: 500 }).toBe('cancelled');
+      expect(() => process.kill(victim, 0)).toThrow(/ESRCH/);
+    });
+
+    test('of a run that waits because nobody polls its queue says so', async () => {
+      const child = execa(
+        process.execPath,
+        [path.join(PACKAGE_ROOT, 'cli', 'adit.js'), 'run', path.join(folder, 'fine.yaml')],
+        {
+          reject: false,
+          all: true,
+          env: { ...env, ADIT_TASK_QUEUE: `nobody-${process.pid}`, ADIT_STATE_DIR: stateDir },
+        },
+      );
+      let seen = '';
+      child.all?.on('data', (chunk: Buffer) => (seen += chunk.toString()));
+      await expect.poll(() => seen, { timeout: 30_000 }).toMatch(/no worker/i);
+      child.kill('SIGINT');
+      const result = await child;
+      expect(result.exitCode).toBe(130);
+      expect(result.all).toContain('adit watch');
+    });
+  });
+});

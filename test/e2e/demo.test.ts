@@ -1,0 +1,115 @@
+import { spawn } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { adit, environment } from '../support/cli.js';
+import { PACKAGE_ROOT } from '../support/local-network.js';
+
+interface Shown {
+  readonly runId: string;
+  readonly roundId: string;
+  readonly pipeline: string;
+  readonly status: string;
+  readonly outputs: Record<string, unknown>;
+  readonly steps: ReadonlyArray<{ path: string; uses: string; status: string; attempts: number }>;
+  readonly evidence: string;
+}
+
+interface Demo extends Shown {
+  readonly temporal: string;
+  readonly ui: string;
+  readonly coordinator: string;
+  readonly proof: {
+    verified: boolean;
+    result: string;
+    profile: string;
+    rootSource: string;
+    file: string;
+  };
+}
+
+let folder: string;
+
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), 'adit-e2e-'));
+});
+
+afterAll(async () => {
+  await rm(folder, { recursive: true, force: true });
+});
+
+describe('adit demo', () => {
+  let demo: Demo;
+  const stateOfDemo = (): string => path.join(folder, 'one', 'demo');
+
+  test('runs a whole round to a verified proof', async () => {
+    const result = await adit(['demo', '--json'], { stateDir: path.join(folder, 'one') });
+    expect(result.stderr).not.toMatch(/error/i);
+    expect(result.exitCode).toBe(0);
+    demo = JSON.parse(result.stdout) as Demo;
+    expect(demo).toMatchObject({
+      pipeline: 'frontier-round',
+      status: 'succeeded',
+      roundId: demo.runId,
+      proof: { verified: true, result: 'verified' },
+    });
+    expect(demo.proof.rootSource).toContain('not compared with the chain');
+    expect(demo.outputs['gain']).toBeGreaterThan(0.5);
+    expect(demo.steps.find(({ path: at }) => at === 'candidates#1/trained')).toMatchObject({
+      uses: 'candidate.train',
+      status: 'succeeded',
+      attempts: 1,
+    });
+  });
+
+  test('leaves evidence that `show` and `list` answer from without a server', async () => {
+    const shown = await adit(['show', demo.runId, '--json'], { stateDir: stateOfDemo() });
+    expect(shown.exitCode).toBe(0);
+    const { temporal: _temporal, ui: _ui, coordinator: _coordinator, proof: _proof, ...run } = demo;
+    expect(JSON.parse(shown.stdout)).toEqual(run);
+    const listed = await adit(['list', '--json'], { stateDir: stateOfDemo() });
+    expect(listed.stdout).toContain(demo.runId);
+  });
+
+  test('leaves nothing running', async () => {
+    const left = await adit(['demo', '--stop', '--json'], { stateDir: path.join(folder, 'one') });
+    expect(JSON.parse(left.stdout)).toEqual({ stopped: false });
+  });
+
+  test('interrupted, ends what it started and says how to go on; resumed, it goes on', async () => {
+    const stateDir = path.join(folder, 'two');
+    const child = spawn(process.execPath, [path.join(PACKAGE_ROOT, 'cli', 'adit.js'), 'demo'], {
+      env: environment({ stateDir }),
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    let output = '';
+    child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
+    child.stderr.on('data', (chunk: Buffer) => (output += chunk.toString()));
+    const ended = new Promise<number | null>((resolve) => child.once('exit', resolve));
+    await expect.poll(() => output, { timeout: 100_000 }).toContain('✓ baseline');
+    child.kill('SIGINT');
+    expect(await ended).toBe(130);
+    expect(output).toContain('adit demo --resume');
+
+    const resumed = await adit(['demo', '--resume', '--json'], { stateDir });
+    expect(resumed.exitCode).toBe(0);
+    const run = JSON.parse(resumed.stdout) as Demo;
+    expect(output).toContain(run.runId);
+    expect(run.proof.verified).toBe(true);
+    expect(run.steps.every(({ attempts }) => attempts <= 1)).toBe(true);
+  });
+
+  test('kept, leaves server, network and worker running for other commands until it is stopped', async () => {
+    const stateDir = path.join(folder, 'three');
+    const kept = await adit(['demo', '--keep', '--task', 'tiny-ternary-frontier-centerless'], {
+      stateDir,
+    });
+    expect(kept.exitCode).toBe(0);
+    expect(kept.stdout).toContain('The reward proof is verified.');
+    const address = /127\.0\.0\.1:\d+/.exec(kept.stdout)?.[0];
+    expect(address).toBeDefined();
+    const stopped = await adit(['demo', '--stop', '--json'], { stateDir });
+    expect(JSON.parse(stopped.stdout)).toEqual({ stopped: true });
+  });
+});
