@@ -11,6 +11,8 @@ const oneAtATime = {
 
 export default defineConfig({
   test: {
+    // Left to itself vitest uses one core of two.
+    maxWorkers: 2,
     projects: [
       {
         test: {

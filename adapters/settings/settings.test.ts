@@ -69,7 +69,7 @@ describe('settings', () => {
   test('are all in docs/operating.md', () => {
     const text = readFileSync(new URL('../../docs/operating.md', import.meta.url), 'utf8');
     for (const [name, variable] of Object.entries(SETTING_VARIABLES)) {
-      expect(text).toContain(`| \`${name}\` | \`${variable}\` |`);
+      expect(text).toMatch(new RegExp(`\\| \`${name}\` +\\| \`${variable}\` +\\|`));
     }
   });
 });
