@@ -15,7 +15,7 @@ export function demoInputs(task: string): JsonObject {
   });
   return {
     task,
-    train: `python3 ${TRAIN} --profile fast --output "$ADIT_OUTPUT_DIR/artifact" --checkpoint-dir "$ADIT_CHECKPOINT_DIR"`,
+    train: `python3 ${TRAIN} --profile default --output "$ADIT_OUTPUT_DIR/artifact" --checkpoint-dir "$ADIT_CHECKPOINT_DIR"`,
     recipes: [
       change('row thresholds', 'row_threshold'),
       change('quantisation-aware training', 'qat'),

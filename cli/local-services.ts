@@ -297,6 +297,8 @@ function networkVariables({ ready }: Child, folder: string): { readonly [name: s
     ADIT_POOL_URL: String(ready['pool']),
     ADIT_HOTKEY_FILE: String(hotkeys?.miner),
     ADIT_RECIPIENT: String(ready['recipient']),
+    // How the devnet's Pool builds its trees; a few leaves alone do not tell every candidate apart.
+    ADIT_MERKLE_PROFILE: 'ink-cum-sorted-promote',
     ADIT_PUBLISH_URL: String(ready['artifacts']),
     ADIT_PUBLISH_TOKEN_FILE: String(ready['publishTokenFile']),
     ADIT_PUBLISH_CA_FILE: String(ready['artifactsCaFile']),

@@ -16,7 +16,7 @@ import { loadWorkerConfig, type WorkerConfig } from './config.js';
 /** How long a step may go on after SIGTERM; a program that outlasts it is left to the next attempt. */
 const SHUTDOWN_GRACE = '2s';
 /** Bounds how long a cancellation takes to reach a step. */
-const HEARTBEAT_THROTTLE = '2s';
+const HEARTBEAT_THROTTLE = '1s';
 
 async function main(): Promise<void> {
   const config = loadWorkerConfig();
