@@ -1,0 +1,43 @@
+import { expect, test } from 'vitest';
+import type { RunView, StepView } from '../core/run-view.js';
+import { progressTable } from './progress-table.js';
+
+const step = (index: number): StepView => ({
+  path: `candidates#${index}/trained`,
+  uses: 'candidate.train',
+  status: 'succeeded',
+  attempts: 1,
+});
+
+const view = (steps: StepView[]): RunView => ({
+  runId: 'run',
+  roundId: 'run',
+  pipeline: 'frontier-round',
+  status: 'running',
+  stage: 'candidates',
+  outputs: {},
+  steps,
+});
+
+test('the table names pipeline, stage and each step that was reached', () => {
+  const table = progressTable(view([step(0), { ...step(1), status: 'pending', attempts: 0 }]));
+  expect(table).toContain('**frontier-round** is running, at candidates.');
+  expect(table).toContain('| ✓ | candidates#0/trained | candidate.train | succeeded | 1 |  |');
+  expect(table).not.toContain('candidates#1');
+  expect(table).toContain('1 more to come.');
+});
+
+test('the table of a long run keeps its end and stays within what Temporal stores', () => {
+  const table = progressTable(view(Array.from({ length: 1_000 }, (_, index) => step(index))));
+  expect(table.length).toBeLessThan(12_500);
+  expect(table).toContain('candidates#999/trained');
+  expect(table).not.toContain('candidates#0/trained');
+});
+
+test('an error cannot break the table', () => {
+  const table = progressTable({
+    ...view([]),
+    error: { code: 'PROGRAM_FAILED', message: 'a | b\nc' },
+  });
+  expect(table).toContain('**PROGRAM_FAILED** a   b c');
+});
