@@ -89,7 +89,8 @@ function findInRun(run: readonly FoundWord[]): number[] {
   const found: number[] = [];
   let start = 0;
   while (start + MNEMONIC_LENGTHS[0] <= run.length) {
-    const length = MNEMONIC_LENGTHS.find(
+    // The longest: the first twelve words of twenty-four pass the short checksum once in sixteen times.
+    const length = MNEMONIC_LENGTHS.findLast(
       (size) => start + size <= run.length && hasRightChecksum(run.slice(start, start + size)),
     );
     const first = run[start];
