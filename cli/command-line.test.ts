@@ -52,6 +52,11 @@ describe('the command line', () => {
     },
   );
 
+  it('says of `adit help x` that there is no such command', async () => {
+    expect(await runCommandLine(['help', 'x'])).toBe(2);
+    expect(err).toContain("Unknown command 'x'");
+  });
+
   it('suggests the command that was meant, and exits 2', async () => {
     expect(await runCommandLine(['lsit'])).toBe(2);
     expect(err).toBe("error: Unknown command 'lsit'\nDid you mean list?\n");

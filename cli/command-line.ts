@@ -28,7 +28,7 @@ export async function runCommandLine(argv: readonly string[]): Promise<ExitCode>
   } catch (error) {
     if (error instanceof CommanderError) {
       if (error.exitCode === 0) return EXIT.done;
-      const failure = toUsageFailure(error);
+      const failure = toUsageFailure(error, argv);
       printFailure(failure, json);
       return failure.exitCode;
     }
@@ -60,8 +60,12 @@ async function createProgram(argv: readonly string[]): Promise<Command> {
 }
 
 /** Commander's message is `error: text` with a suggestion in parentheses after it. */
-function toUsageFailure(error: CommanderError): CliFailure {
-  const text = error.message.replace(/^error: /, '');
+function toUsageFailure(error: CommanderError, argv: readonly string[]): CliFailure {
+  // Of `adit help x` it only says that it has shown the help of `adit`.
+  const text =
+    error.code === 'commander.help'
+      ? `unknown command '${argv[1] ?? ''}'`
+      : error.message.replace(/^error: /, '');
   const [message = text, suggestion] = text.split('\n');
   const didYouMean = suggestion?.replace(/^\(|\)$/g, '');
   const hint =

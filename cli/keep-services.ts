@@ -52,7 +52,7 @@ function servicesJson({ temporal, devnet, worker }: Services): object {
     artifacts: devnet.artifacts,
     taskQueue: worker.taskQueue,
     processes: {
-      temporal: temporal.process.pid,
+      temporal: temporal.process?.pid ?? null,
       devnet: devnet.process.pid,
       worker: worker.process.pid,
     },
@@ -62,7 +62,8 @@ function servicesJson({ temporal, devnet, worker }: Services): object {
 /** Addresses and processes, for people. */
 export function printServices(services: Services, folder: string): void {
   const { temporal, devnet, worker } = services;
-  print(`Temporal server   ${temporal.address}  (process ${temporal.process.pid})`);
+  const whose = temporal.process === null ? 'not ours' : `process ${temporal.process.pid}`;
+  print(`Temporal server   ${temporal.address}  (${whose})`);
   if (temporal.ui !== null) print(`Temporal UI       ${temporal.ui}`);
   print(`coordinator       ${devnet.coordinator}  (process ${devnet.process.pid})`);
   print(`Pool              ${devnet.pool}`);

@@ -2,12 +2,14 @@
  * What `adit dev` and `adit demo` run on this machine: an embedded Temporal server, the local network and
  * a worker, each a process of its own. All their data lies in `<state>/<kind>` and survives a restart.
  */
+import { createHash } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Connection } from '@temporalio/client';
 import {
   localServerVariables,
+  serverVariables,
   type ServerChoice,
 } from '../adapters/temporal-server/choose-server.js';
 import { connectTo, plainOptions } from '../adapters/temporal-server/connect.js';
@@ -21,6 +23,7 @@ import {
   endProcess,
   identifyProcess,
   isAlive,
+  type ProcessIdentity,
 } from '../adapters/temporal-server/process-identity.js';
 import {
   readServices,
@@ -30,10 +33,7 @@ import {
   type Services,
   type ServicesKind,
 } from '../adapters/temporal-server/services-file.js';
-import {
-  startTemporalServer,
-  type RunningServer,
-} from '../adapters/temporal-server/start-server.js';
+import { startTemporalServer } from '../adapters/temporal-server/start-server.js';
 import type { Settings } from '../adapters/settings/settings.js';
 import { SEARCH_ATTRIBUTES } from '../workflows/contract.js';
 import { startChild, type Child } from './child-process.js';
@@ -56,7 +56,18 @@ export interface ServicesOptions {
   /** Told what is being done. */
   readonly onProgress: (text: string) => void;
   readonly preferredPorts?: { readonly server?: number; readonly ui?: number };
+  /** A server to use in place of an embedded one; it is neither tuned, nor watched, nor ended. */
+  readonly server?: ServerChoice;
   readonly signal: AbortSignal;
+}
+
+/** The Temporal server in use; `process` is null for one that is not ours. */
+interface ServerInUse {
+  readonly address: string;
+  readonly namespace: string;
+  readonly ui: string | null;
+  readonly process: ProcessIdentity | null;
+  stop(): Promise<void>;
 }
 
 export interface LocalServices {
@@ -80,15 +91,34 @@ export async function startLocalServices(options: ServicesOptions): Promise<Loca
   mkdirSync(folder, { recursive: true });
   await endLeftovers(settings.stateDir, kind, onProgress);
 
-  const binary = await findTemporal({ env, cacheDir: settings.cacheDir, onProgress, signal });
+  const given = options.server ?? null;
+  const binary =
+    given === null
+      ? await findTemporal({ env, cacheDir: settings.cacheDir, onProgress, signal })
+      : null;
   const startedAt = new Date().toISOString();
   let ports: { readonly server?: number; readonly ui?: number } = options.preferredPorts ?? {};
-  let temporal: RunningServer | null = null;
+  let temporal: ServerInUse | null = null;
   let devnet: Child | null = null;
   let worker: Child | null = null;
   let variables: { readonly [name: string]: string } = {};
 
+  async function reachServer({ address, namespace }: ServerChoice): Promise<void> {
+    const connection = await connectTo(choice(address, namespace));
+    try {
+      // How long a namespace of somebody else keeps its runs is not ours to say.
+      await registerAttributes(connection, namespace, onProgress);
+    } finally {
+      await connection.close();
+    }
+    temporal = { address, namespace, ui: null, process: null, stop: async () => {} };
+  }
+
   async function startServer(): Promise<void> {
+    if (binary === null) {
+      if (given !== null) await reachServer(given);
+      return;
+    }
     const server = await startTemporalServer({
       binary,
       dbFile: path.join(folder, 'temporal', 'temporal.db'),
@@ -102,7 +132,7 @@ export async function startLocalServices(options: ServicesOptions): Promise<Loca
       server: server.ports.server,
       ...(server.ports.ui === null ? {} : { ui: server.ports.ui }),
     };
-    const connection = await connectTo(choiceOf(kind, server));
+    const connection = await connectTo(choice(server.address, server.namespace));
     try {
       await prepare(connection, server.namespace, onProgress);
     } finally {
@@ -120,7 +150,11 @@ export async function startLocalServices(options: ServicesOptions): Promise<Loca
       logFolder,
       signal,
     });
-    variables = networkVariables(devnet, folder);
+    variables = {
+      ...networkVariables(devnet, folder),
+      // Workers of others may serve the usual queue of a server that is shared.
+      ...(given === null ? {} : { ADIT_TASK_QUEUE: queueOf(folder) }),
+    };
   }
 
   async function startWorker(): Promise<void> {
@@ -129,11 +163,14 @@ export async function startLocalServices(options: ServicesOptions): Promise<Loca
       name: 'worker',
       program: 'worker/main.js',
       args: [],
-      env: localServerVariables(
-        temporal.address,
-        temporal.namespace,
-        childEnvironment(env, variables),
-      ),
+      env:
+        given === null
+          ? localServerVariables(
+              temporal.address,
+              temporal.namespace,
+              childEnvironment(env, variables),
+            )
+          : serverVariables(given, childEnvironment(env, variables)),
       cwd: folder,
       logFolder,
       signal,
@@ -152,7 +189,7 @@ export async function startLocalServices(options: ServicesOptions): Promise<Loca
         namespace: temporal.namespace,
         ui: temporal.ui,
         process: temporal.process,
-        tuned: true,
+        tuned: given === null,
       },
       devnet: {
         coordinator: String(devnet.ready['coordinator']),
@@ -163,6 +200,17 @@ export async function startLocalServices(options: ServicesOptions): Promise<Loca
       worker: { taskQueue: String(worker.ready['taskQueue']), process: worker.process },
       variables,
     };
+  }
+
+  function choice(address: string, namespace: string, services?: Services): ServerChoice {
+    const own: ServerChoice = {
+      address,
+      namespace,
+      source: kind,
+      origin: `of this \`adit ${kind}\``,
+      connectionOptions: plainOptions(address),
+    };
+    return { ...(given ?? own), ...(services === undefined ? {} : { services }) };
   }
 
   async function stop(): Promise<void> {
@@ -208,7 +256,11 @@ export async function startLocalServices(options: ServicesOptions): Promise<Loca
   }
 
   try {
-    onProgress(`starting the Temporal server (${binary.version}) and the local network`);
+    onProgress(
+      binary === null
+        ? `using the Temporal server at ${given?.address ?? ''}; starting the local network`
+        : `starting the Temporal server (${binary.version}) and the local network`,
+    );
     // Both are waited for before anything is ended: one that is still starting could not be.
     for (const outcome of await Promise.allSettled([startServer(), startNetwork()])) {
       if (outcome.status === 'rejected') throw outcome.reason;
@@ -225,12 +277,11 @@ export async function startLocalServices(options: ServicesOptions): Promise<Loca
     current: () => current(),
     server: () => {
       if (temporal === null) throw new Error('the server is not started');
-      return choiceOf(kind, temporal, current());
+      return choice(temporal.address, temporal.namespace, current());
     },
     supervise: async (ended) => {
-      await Promise.all(
-        (['temporal', 'devnet', 'worker'] as const).map((name) => keepAlive(name, ended)),
-      );
+      const ours = ['devnet', 'worker', ...(given === null ? ['temporal' as const] : [])] as const;
+      await Promise.all(ours.map((name) => keepAlive(name, ended)));
     },
     release: () => writeServices(settings.stateDir, current(null)),
     stop,
@@ -245,8 +296,10 @@ export async function endLeftovers(
 ): Promise<boolean> {
   const services = readServices(stateDir, kind);
   if (services === null) return false;
-  const processes = [services.worker.process, services.devnet.process, services.temporal.process];
-  const alive = processes.filter(isAlive);
+  const { worker, devnet, temporal } = services;
+  const alive = [worker.process, devnet.process, temporal.process].filter(
+    (identity): identity is ProcessIdentity => identity !== null && isAlive(identity),
+  );
   if (alive.length > 0)
     onProgress(`ending what an earlier \`adit ${kind}\` left running (its data stays)`);
   for (const identity of alive) await endProcess(identity, STOP_GRACE_MS);
@@ -262,20 +315,22 @@ async function prepare(
   const days = await setRetention(connection, namespace, RETENTION_DAYS);
   if (days !== RETENTION_DAYS)
     onProgress(`the server keeps closed runs for ${days} days, not ${RETENTION_DAYS}`);
+  await registerAttributes(connection, namespace, onProgress);
+}
+
+async function registerAttributes(
+  connection: Connection,
+  namespace: string,
+  onProgress: (text: string) => void,
+): Promise<void> {
   const outcome = await registerSearchAttributes(connection, namespace, SEARCH_ATTRIBUTES);
   if (!outcome.registered)
     onProgress(`the server refuses the search attributes (${outcome.reason}); runs go without`);
 }
 
-function choiceOf(kind: ServicesKind, server: RunningServer, services?: Services): ServerChoice {
-  return {
-    address: server.address,
-    namespace: server.namespace,
-    source: kind,
-    origin: `of this \`adit ${kind}\``,
-    connectionOptions: plainOptions(server.address),
-    ...(services === undefined ? {} : { services }),
-  };
+/** A task queue of this state folder's own; the same after a restart, so that a run goes on. */
+function queueOf(folder: string): string {
+  return `adit-demo-${createHash('sha256').update(folder).digest('hex').slice(0, 12)}`;
 }
 
 /** The settings of a process of the services: those of the local network, and nothing of the user's network. */

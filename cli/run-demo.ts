@@ -3,6 +3,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { createEvidence } from '../adapters/evidence/evidence.js';
 import { createFolderStore } from '../adapters/store/store.js';
+import { chooseServer } from '../adapters/temporal-server/choose-server.js';
 import { connectTo } from '../adapters/temporal-server/connect.js';
 import { servicesFolder } from '../adapters/temporal-server/services-file.js';
 import type { FileRef } from '../compiler/values.js';
@@ -40,7 +41,11 @@ export async function runDemo(options: DemoOptions): Promise<ExitCode> {
   const settings = await readSettings();
   const release = lockServices(settings.stateDir, 'demo');
   const folder = servicesFolder(settings.stateDir, 'demo');
-  const interruption = listenForInterruption(() => resumeHint(readMemory(folder)));
+  const server =
+    options.address === undefined
+      ? null
+      : chooseServer({ flags: options, env: process.env, stateDir: settings.stateDir });
+  const interruption = listenForInterruption(() => resumeHint(readMemory(folder), options));
   let view: ProgressView | null = null;
   try {
     const services = await startLocalServices({
@@ -49,6 +54,7 @@ export async function runDemo(options: DemoOptions): Promise<ExitCode> {
       env: process.env,
       onProgress: (text) => (view === null ? note(text) : view.say(text)),
       preferredPorts: readMemory(folder).ports ?? {},
+      ...(server === null ? {} : { server }),
       signal: interruption.signal,
     });
     const supervision = new AbortController();
@@ -145,7 +151,7 @@ async function runRound(
 async function startNew(session: Session, task: string, folder: string): Promise<string> {
   // An earlier round that was left would hold the hotkey's claim and half of the machine.
   for await (const { workflowId } of session.client.workflow.list({
-    query: `WorkflowType="${WORKFLOW_TYPE}" AND ExecutionStatus="Running"`,
+    query: `WorkflowType="${WORKFLOW_TYPE}" AND ExecutionStatus="Running" AND TaskQueue="${session.settings.taskQueue}"`,
   })) {
     note(`cancelling the unfinished run ${workflowId} of an earlier demo`);
     await requestCancel(session, workflowId, 'a new demo was started');
@@ -204,13 +210,18 @@ function printKept(services: LocalServices, folder: string): void {
   printServices(services.current(), folder);
 }
 
-function resumeHint({ lastRun }: DemoMemory): string {
+function resumeHint({ lastRun }: DemoMemory, { address, namespace }: DemoOptions): string {
   if (lastRun === undefined) return 'Nothing had started yet: adit demo';
-  return `All is stopped, and nothing is lost. The run goes on with: adit demo --resume ${lastRun}`;
+  const flags = [
+    ...(address === undefined ? [] : [`--address ${address}`]),
+    ...(namespace === undefined ? [] : [`--namespace ${namespace}`]),
+  ];
+  return `All is stopped, and nothing is lost. The run goes on with: ${['adit demo --resume', lastRun, ...flags].join(' ')}`;
 }
 
 function rememberPorts(folder: string, services: LocalServices): void {
-  const { address, ui } = services.current().temporal;
+  const { address, ui, process: ours } = services.current().temporal;
+  if (ours === null) return;
   const portOf = (url: string): number => Number(new URL(url).port);
   writeMemory(folder, {
     ...readMemory(folder),

@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -48,6 +48,16 @@ const plan: Plan = {
     },
   ],
   outputs: [],
+};
+
+const ENDED = {
+  runId: 'round-4',
+  roundId: 'round-4',
+  pipeline: 'round',
+  status: 'succeeded',
+  stage: '',
+  outputs: {},
+  steps: [],
 };
 
 describe('a run in its evidence folder', () => {
@@ -115,6 +125,41 @@ describe('a run in its evidence folder', () => {
       ['candidates#0', 'running', 1],
       ['candidates#0/trained', 'running', 2],
     ]);
+  });
+
+  it.each([
+    ['half a file', '{"runId": "round-4", "sta'],
+    ['a status that is none', JSON.stringify({ ...ENDED, status: 'weird' })],
+    ['steps that are none', JSON.stringify({ ...ENDED, steps: [null, { path: 'source' }] })],
+  ])('is put together from what else is there when its end holds %s', async (_name, text) => {
+    const evidence = createEvidence(stateDir);
+    await evidence.writePlan('round-4', plan);
+    await evidence.writeStep('round-4', 'source', { path: 'source', status: 'succeeded' });
+    await writeFile(path.join(evidence.directory('round-4'), 'steps', 'x.json'), '{');
+    await writeFile(path.join(evidence.directory('round-4'), 'run.json'), text);
+    const found = await readRunFromEvidence(evidenceRoots(stateDir), 'round-4');
+    expect(found?.remark).toContain('The record of its end is damaged');
+    expect(found?.view.steps.map(({ status }) => status)).toEqual(['succeeded', 'pending']);
+  });
+
+  it.each([
+    [
+      'a plan that is none',
+      async (folder: string) => writeFile(path.join(folder, 'plan.json'), '{}'),
+    ],
+    ['half a plan', async (folder: string) => writeFile(path.join(folder, 'plan.json'), '{"irV')],
+  ])('is null when there is only %s', async (_name, damage) => {
+    const folder = createEvidence(stateDir).directory('round-5');
+    await mkdir(folder, { recursive: true });
+    await damage(folder);
+    expect(await readRunFromEvidence(evidenceRoots(stateDir), 'round-5')).toBeNull();
+  });
+
+  it('is null for a name that no folder can have, and for a file in place of a folder', async () => {
+    await mkdir(path.join(stateDir, 'runs'));
+    await writeFile(path.join(stateDir, 'runs', 'notes'), '');
+    for (const runId of ['x'.repeat(300), '', 'notes'])
+      expect(await readRunFromEvidence(evidenceRoots(stateDir), runId)).toBeNull();
   });
 
   it('is null when no folder has it', async () => {

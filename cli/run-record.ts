@@ -4,10 +4,10 @@ import type { WorkflowHandle } from '@temporalio/client';
 import { createEvidence } from '../adapters/evidence/evidence.js';
 import type { ErrorReport } from '../core/error.js';
 import { isJsonObject, type Json, type JsonObject } from '../core/json.js';
-import type { Plan } from '../core/plan.js';
-import type { RunStatus, StepState } from '../core/run-state.js';
+import { IR_VERSION, type Plan } from '../core/plan.js';
+import type { RunStatus, StepState, StepStatus } from '../core/run-state.js';
 import { toRunView, type RunView } from '../core/run-view.js';
-import { STATE_QUERY } from '../workflows/contract.js';
+import { STATE_QUERY, WORKFLOW_TYPE } from '../workflows/contract.js';
 import type { Session } from './session.js';
 
 const RPC_TIMEOUT_MS = 5_000;
@@ -96,17 +96,26 @@ export async function readRunFromServer(
   };
 }
 
-/** What the server says about a run; null when it does not know it. */
+/** What the server says about a run; null when it does not know it. The workflows of others are no runs. */
 export async function describeRun(session: Session, runId: string) {
   const { WorkflowNotFoundError } = await import('@temporalio/client');
   try {
-    return await session.client.withDeadline(Date.now() + RPC_TIMEOUT_MS, () =>
+    const description = await session.client.withDeadline(Date.now() + RPC_TIMEOUT_MS, () =>
       session.client.workflow.getHandle(runId).describe(),
     );
+    return description.type === WORKFLOW_TYPE ? description : null;
   } catch (error) {
-    if (error instanceof WorkflowNotFoundError) return null;
+    if (error instanceof WorkflowNotFoundError || isInvalidArgument(error)) return null;
     throw error;
   }
+}
+
+/** gRPC status of an id that no workflow can have: empty, or too long. */
+function isInvalidArgument(error: unknown): boolean {
+  for (let at = error; at instanceof Error; at = at.cause) {
+    if ((at as { code?: unknown }).code === 3) return true;
+  }
+  return false;
 }
 
 /** The run's own answer; null when no worker gives one in time. */
@@ -144,17 +153,34 @@ export async function readRunFromEvidence(
 ): Promise<RunRecord | null> {
   for (const root of roots) {
     const evidence = createEvidence(root);
-    const ended = await evidence.readRun(runId);
+    const ended = await readable(evidence.readRun(runId));
     if (isRunView(ended)) return { view: ended, evidence: evidence.directory(runId) };
-    const plan = await evidence.readPlan(runId);
-    if (plan === null) continue;
+    const plan = await readable(evidence.readPlan(runId));
+    if (!isPlan(plan)) continue;
     return {
-      view: viewOfRecords(plan as JsonObject & Plan, await evidence.readSteps(runId), runId),
+      view: viewOfRecords(plan, (await readable(evidence.readSteps(runId))) ?? [], runId),
       evidence: evidence.directory(runId),
-      remark: 'The run has not recorded its end: this is what was recorded last.',
+      remark:
+        ended === null
+          ? 'The run has not recorded its end: this is what was recorded last.'
+          : 'The record of its end is damaged: this is what was recorded before.',
     };
   }
   return null;
+}
+
+/** What was read; null where nothing is, undefined when it is there and cannot be read. */
+async function readable<T>(reading: Promise<T>): Promise<T | undefined> {
+  try {
+    return await reading;
+  } catch {
+    // Half a file, a file in place of a folder, a name that no folder can have: the run is not there.
+    return undefined;
+  }
+}
+
+function isPlan(value: unknown): value is Plan {
+  return isJsonObject(value) && value['irVersion'] === IR_VERSION && Array.isArray(value['steps']);
 }
 
 /** A view from the records of single steps; the blocks around them are taken to be running. */
@@ -219,9 +245,39 @@ function emptyView(runId: string, memo: unknown): RunView {
 export function isRunView(value: unknown): value is RunView {
   return (
     isJsonObject(value) &&
-    typeof value['runId'] === 'string' &&
-    typeof value['status'] === 'string' &&
+    ['runId', 'roundId', 'pipeline', 'stage'].every((key) => typeof value[key] === 'string') &&
+    RUN_STATUSES.some((status) => status === value['status']) &&
     Array.isArray(value['steps']) &&
-    isJsonObject(value['outputs'])
+    value['steps'].every(isStepView) &&
+    isJsonObject(value['outputs']) &&
+    isErrorReport(value['error'])
+  );
+}
+
+const RUN_STATUSES: readonly RunStatus[] = [
+  'running',
+  'succeeded',
+  'failed',
+  'stopped',
+  'cancelled',
+];
+const STEP_STATUSES: readonly StepStatus[] = [...RUN_STATUSES, 'pending', 'skipped', 'parked'];
+
+function isStepView(step: unknown): boolean {
+  return (
+    isJsonObject(step) &&
+    typeof step['path'] === 'string' &&
+    typeof step['uses'] === 'string' &&
+    STEP_STATUSES.some((status) => status === step['status']) &&
+    isErrorReport(step['error'])
+  );
+}
+
+function isErrorReport(error: unknown): boolean {
+  return (
+    error === undefined ||
+    (isJsonObject(error) &&
+      typeof error['code'] === 'string' &&
+      typeof error['message'] === 'string')
   );
 }

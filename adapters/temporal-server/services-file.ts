@@ -18,7 +18,8 @@ export interface Services {
     readonly address: string;
     readonly namespace: string;
     readonly ui: string | null;
-    readonly process: ProcessIdentity;
+    /** Null: it is somebody else's, and is neither watched nor ended. */
+    readonly process: ProcessIdentity | null;
     /** True: Adit started it with the tuned configuration. */
     readonly tuned: boolean;
   };
@@ -52,10 +53,11 @@ export function readServices(stateDir: string, kind: ServicesKind): Services | n
   }
 }
 
-/** The services whose Temporal server lives; null when there are none. */
+/** The services whose Temporal server (or worker, on somebody else's server) lives; null when there are none. */
 export function readRunningServices(stateDir: string, kind: ServicesKind): Services | null {
   const services = readServices(stateDir, kind);
-  return services !== null && isAlive(services.temporal.process) ? services : null;
+  if (services === null) return null;
+  return isAlive(services.temporal.process ?? services.worker.process) ? services : null;
 }
 
 export function writeServices(stateDir: string, services: Services): void {
@@ -75,7 +77,7 @@ function isServices(value: unknown): value is Services {
   return (
     isJsonObject(temporal) &&
     typeof temporal['address'] === 'string' &&
-    isIdentity(temporal['process']) &&
+    (temporal['process'] === null || isIdentity(temporal['process'])) &&
     isJsonObject(devnet) &&
     isIdentity(devnet['process']) &&
     isJsonObject(worker) &&

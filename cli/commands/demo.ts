@@ -1,7 +1,8 @@
 import { Option, type Command } from 'commander';
+import type { ServerFlags } from '../../adapters/temporal-server/choose-server.js';
 import { DEMO_TASKS } from '../demo-inputs.js';
 
-export interface DemoOptions {
+export interface DemoOptions extends ServerFlags {
   readonly task: string;
   readonly keep?: boolean;
   /** True for the last unfinished run, or a run id. */
@@ -24,6 +25,11 @@ export function registerDemo(program: Command): void {
     .option('--keep', 'leave server, local network and worker running when the run has ended')
     .option('--resume [run]', 'go on with a run that was interrupted (the last one, without an id)')
     .option('--stop', 'end what `adit demo --keep` left running')
+    .option(
+      '--address <host:port>',
+      'use this Temporal server; without it the demo starts one of its own, whatever the environment names',
+    )
+    .option('--namespace <name>', 'Temporal namespace, with --address')
     .option('--json', 'print the run and what it proved as JSON')
     .addHelpText('after', '\nExample:\n  $ adit demo --keep\n  $ adit demo --stop')
     .action(async (options: DemoOptions) => {

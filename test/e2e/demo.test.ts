@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { adit, environment } from '../support/cli.js';
 import { PACKAGE_ROOT } from '../support/local-network.js';
 
@@ -111,5 +111,24 @@ describe('adit demo', () => {
     expect(address).toBeDefined();
     const stopped = await adit(['demo', '--stop', '--json'], { stateDir });
     expect(JSON.parse(stopped.stdout)).toEqual({ stopped: true });
+  });
+
+  test('uses the server that --address names, and leaves it running', async () => {
+    const { address } = inject('temporal');
+    const stateDir = path.join(folder, 'four');
+    const result = await adit(['demo', '--json', '--address', address], { stateDir });
+    expect(result.exitCode).toBe(0);
+    const run = JSON.parse(result.stdout) as Demo;
+    expect(run).toMatchObject({ temporal: address, ui: null, proof: { verified: true } });
+    const shown = await adit(['show', run.runId, '--json', '--address', address], { stateDir });
+    expect(JSON.parse(shown.stdout)).toMatchObject({ runId: run.runId, status: 'succeeded' });
+  });
+
+  test('does not move to another server when --address does not answer', async () => {
+    const result = await adit(['demo', '--json', '--address', '127.0.0.1:1'], {
+      stateDir: path.join(folder, 'five'),
+    });
+    expect(result.exitCode).toBe(5);
+    expect(result.stdout).toContain('127.0.0.1:1');
   });
 });

@@ -1,4 +1,7 @@
-/** One Temporal server for all tests of a project: found or made as `adit demo` does, on a database of its own. */
+/**
+ * One Temporal server for all tests of a project: found or made as `adit demo` does, on a database of its
+ * own. `ADIT_TEST_TEMPORAL_ADDRESS` names another; nothing else of the environment does.
+ */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -12,6 +15,12 @@ import { startTemporalServer } from '../../adapters/temporal-server/start-server
 import { SEARCH_ATTRIBUTES } from '../../workflows/contract.js';
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const named = process.env['ADIT_TEST_TEMPORAL_ADDRESS'];
+  if (named !== undefined) {
+    await prepare(named, 'default');
+    project.provide('temporal', { address: named, namespace: 'default' });
+    return async () => {};
+  }
   const folder = await mkdtemp(path.join(tmpdir(), 'adit-test-'));
   const { cacheDir } = loadSettings(process.env, folder);
   const binary = await findTemporal({
@@ -26,22 +35,22 @@ export default async function setup(project: TestProject): Promise<() => Promise
     env: process.env,
     headless: true,
   });
-  const connection = await Connection.connect(plainOptions(server.address));
-  await registerSearchAttributes(connection, server.namespace, [...SEARCH_ATTRIBUTES]);
-  await connection.close();
-  project.provide('temporal', {
-    address: server.address,
-    namespace: server.namespace,
-    binary: binary.path,
-  });
+  await prepare(server.address, server.namespace);
+  project.provide('temporal', { address: server.address, namespace: server.namespace });
   return async () => {
     await server.stop();
     await rm(folder, { recursive: true, force: true });
   };
 }
 
+async function prepare(address: string, namespace: string): Promise<void> {
+  const connection = await Connection.connect(plainOptions(address));
+  await registerSearchAttributes(connection, namespace, [...SEARCH_ATTRIBUTES]);
+  await connection.close();
+}
+
 declare module 'vitest' {
   interface ProvidedContext {
-    temporal: { address: string; namespace: string; binary: string };
+    temporal: { address: string; namespace: string };
   }
 }
