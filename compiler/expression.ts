@@ -9,7 +9,7 @@ import { Environment, ParseError, type ASTNode } from '@marcbachmann/cel-js';
 import type { Expr } from '../core/expression.js';
 import type { Diagnostics, Range } from './diagnostic.js';
 import { lower } from './lower.js';
-import { pathOf, References, type Facing } from './references.js';
+import { pathOf, References, type ExpressionSource, type Facing } from './references.js';
 import type { Scope } from './scope.js';
 import {
   ANY,
@@ -28,12 +28,6 @@ import {
 const MAX_EXPRESSION_LENGTH = 8_192;
 
 const LIMITS = { maxAstNodes: 3_000, maxDepth: 60, maxListElements: 1_000, maxMapEntries: 1_000 };
-
-/** An expression in its file: its text, and where each piece of the text stands. */
-export interface ExpressionSource {
-  readonly text: string;
-  readonly toRange: (start: number, end: number) => Range;
-}
 
 export interface CompiledExpression {
   /** Null when something about it is reported. */

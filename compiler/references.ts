@@ -1,10 +1,15 @@
 import type { ASTNode } from '@marcbachmann/cel-js';
-import type { DiagnosticCode, Diagnostics } from './diagnostic.js';
-import type { ExpressionSource } from './expression.js';
+import type { DiagnosticCode, Diagnostics, Range } from './diagnostic.js';
 import { FUNCTIONS, LEFT_OUT, MACROS, METHODS } from './expression-functions.js';
 import { Facts, type Scope } from './scope.js';
 import { listNames, suggest, suggestHint } from './suggest.js';
 import { ANY, BOOL, fieldsOf, printType, type Type } from './types.js';
+
+/** An expression in its file: its text, and where each piece of the text stands. */
+export interface ExpressionSource {
+  readonly text: string;
+  readonly toRange: (start: number, end: number) => Range;
+}
 
 /** Paths that certainly exist when an expression is true, and when it is false. */
 export interface Facing {

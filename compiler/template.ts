@@ -2,7 +2,8 @@
 import { parseDuration } from '../core/duration.js';
 import type { Template } from '../core/expression.js';
 import type { Diagnostics, Range } from './diagnostic.js';
-import { compileExpression, type CompiledExpression, type ExpressionSource } from './expression.js';
+import { compileExpression, type CompiledExpression } from './expression.js';
+import type { ExpressionSource } from './references.js';
 import { wordHint } from './parse.js';
 import { headOf } from './read-map.js';
 import { offers, type Scope } from './scope.js';
