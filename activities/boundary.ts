@@ -11,7 +11,9 @@ import { ApplicationFailureCategory } from '@temporalio/common';
 import type { z } from 'zod';
 import { canonicalJson } from '../core/canonical-json.js';
 import { errorMessage, NotYet, STEP_ERRORS, StepError } from '../core/error.js';
+import { jsonSizeBytes } from '../core/json-size.js';
 import type { Json, JsonObject } from '../core/json.js';
+import { MAX_OUTPUT_BYTES } from '../core/run-state.js';
 import type { RunView } from '../core/run-view.js';
 import type { StepCall } from '../core/step-call.js';
 import type { Plan } from '../core/plan.js';
@@ -55,7 +57,17 @@ async function runStep(
   const { info, cancellationSignal: signal } = activity;
   let status: Json = { step: call.path };
   const beat = setInterval(() => activity.heartbeat(status), HEARTBEAT_EVERY_MS);
-  const startedAt = new Date().toISOString();
+  const startedMs = Date.now();
+  const startedAt = new Date(startedMs).toISOString();
+  const deadlineMs =
+    info.scheduleToCloseTimeoutMs > 0
+      ? info.scheduledTimestampMs + info.scheduleToCloseTimeoutMs
+      : null;
+  // After it nobody takes this attempt's program over: the step, or this start of it, has ended.
+  const attemptEndsMs = Math.min(
+    deadlineMs ?? Infinity,
+    info.startToCloseTimeoutMs > 0 ? startedMs + info.startToCloseTimeoutMs : Infinity,
+  );
   const record = (end: object): Promise<void> =>
     adapters.evidence
       .writeStep(call.runId, call.path, {
@@ -76,14 +88,12 @@ async function runStep(
     firstAttempt: info.attempt === 1 && call.start === 1,
     attempt: info.attempt,
     scheduledAtMs: info.currentAttemptScheduledTimestampMs,
-    deadlineMs:
-      info.scheduleToCloseTimeoutMs > 0
-        ? info.scheduledTimestampMs + info.scheduleToCloseTimeoutMs
-        : null,
+    deadlineMs,
     signal,
     isShutdown: () => {
       const details = activity.cancellationDetails;
-      return details?.workerShutdown === true || details?.timedOut === true;
+      if (details?.workerShutdown === true) return true;
+      return details?.timedOut === true && Date.now() < attemptEndsMs;
     },
     progress: (report) => {
       status = { step: call.path, ...report };
@@ -117,19 +127,20 @@ async function runStep(
           },
         ),
     ) as JsonObject;
+    assertTravels(stepType, outputs);
     await record({ status: 'succeeded', endedAt: new Date().toISOString(), outputs });
     return outputs;
   } catch (error) {
     // A cancelled step is cancelled, whatever its adapters made of the interruption.
     if (signal.aborted) throw signal.reason;
     if (error instanceof NotYet) {
-      const afterMs = nextLookMs(error.afterMs, context.deadlineMs);
+      const afterMs = nextLookMs(error.afterMs, deadlineMs);
       if (afterMs !== null) {
         await record({ status: 'waiting', waitingFor: error.message });
         throw toNotYetFailure(error.message, afterMs);
       }
     }
-    const final = error instanceof NotYet ? toWaitedEnough(error) : error;
+    const final = error instanceof NotYet ? toWaitedEnough(error) : toDiskError(error);
     if (final instanceof StepError) {
       const { code, message, hint } = final;
       await record({
@@ -154,6 +165,17 @@ function parse<T extends z.ZodType>(
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
   throw toError(`${issue?.path.join('.') || 'value'}: ${issue?.message ?? 'is not valid'}`);
+}
+
+/** Told here, since what is far too large would never reach the interpreter that bounds it. */
+function assertTravels(stepType: StepType, outputs: JsonObject): void {
+  const size = jsonSizeBytes(outputs);
+  if (size <= MAX_OUTPUT_BYTES) return;
+  throw new StepError(
+    'STATE_TOO_LARGE',
+    `${stepType.name} returned ${size} bytes; at most ${MAX_OUTPUT_BYTES} may travel.`,
+    { hint: 'Large values belong into a file; pass its FileRef.' },
+  );
 }
 
 /** A worker that is set up for another coordinator or hotkey must not act for this run. */
@@ -204,6 +226,16 @@ function nextLookMs(afterMs: number, deadlineMs: number | null): number | null {
   if (deadlineMs === null) return afterMs;
   const latest = deadlineMs - Date.now() - LAST_LOOK_MS;
   return latest < LAST_LOOK_MS ? null : Math.min(afterMs, latest);
+}
+
+/** A full disk is no bug, wherever it showed. */
+function toDiskError(error: unknown): unknown {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  if (code !== 'ENOSPC' && code !== 'EDQUOT') return error;
+  return new StepError('DISK_FULL', `No space left: ${errorMessage(error)}.`, {
+    hint: 'Free some space, then start the run again.',
+    cause: error,
+  });
 }
 
 function toWaitedEnough({ code, message }: NotYet): StepError {

@@ -6,6 +6,7 @@ import type { Artifact, Workspace } from '../compiler/values.js';
 import { startGitServer, type GitServer } from '../test/fakes/git-server.js';
 import { createStepRig, type StepRig } from '../test/fakes/step-context.js';
 import { createTask } from '../test/fakes/task.js';
+import type { Adapters } from './adapters.js';
 import { candidateTrain } from './candidate-train.js';
 import { workspaceClone } from './workspace-clone.js';
 
@@ -93,6 +94,18 @@ describe('candidate.train', () => {
       (await rig.adapters.store.read(artifact.file)).toString();
     expect(await read(second.artifact)).toBe(`${Math.floor(deadlineMs / 1_000)}\n2\n`);
     expect(await read(other.artifact)).toBe(`${Math.floor(deadlineMs / 1_000)}\n1\n`);
+  });
+
+  it('takes the result of a training that ended well although the disk is nearly full now', async () => {
+    const command = 'printf bytes > $ADIT_OUTPUT_DIR/artifact';
+    const first = await train(command);
+    const settings = { ...rig.adapters.settings, minFreeBytes: Number.MAX_SAFE_INTEGER };
+    const adapters = Object.assign(Object.create(rig.adapters) as Adapters, { settings });
+    const again = await train(command, {}, { adapters, attempt: 2, firstAttempt: false });
+    expect(again.artifact).toEqual(first.artifact);
+    await expect(train(command, {}, { adapters, start: 2 })).rejects.toMatchObject({
+      code: 'DISK_LOW',
+    });
   });
 
   it('fails with the status and the end of the output', async () => {

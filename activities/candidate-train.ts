@@ -73,7 +73,6 @@ export const candidateTrain = defineStep({
 `,
   run: async ({ workspace, command, env = {}, artifact = 'artifact', patterns }, context) => {
     const { git, processes, store } = context.adapters;
-    await requireFreeDisk(context);
     const directory = processes.directory(placeOf(context));
     const checkpointDir = await processes.checkpointDirectory({
       roundId: context.call.roundId,
@@ -96,7 +95,14 @@ export const candidateTrain = defineStep({
           ? {}
           : { volatileEnv: { ADIT_DEADLINE: String(Math.floor(context.deadlineMs / 1_000)) } }),
       },
-      { prepare: () => requireTree(context, workspace), progress },
+      {
+        // Only before it is started: what a full disk ends must not be a training that has ended well.
+        prepare: async () => {
+          await requireFreeDisk(context);
+          await requireTree(context, workspace);
+        },
+        progress,
+      },
     );
     if (!hasSucceeded(ended)) throw toProgramError('The training command', ended, 'PROGRAM_FAILED');
     const { changed } = await git.look(workspace, context.signal);

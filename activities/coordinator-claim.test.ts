@@ -114,6 +114,18 @@ describe('coordinator.claim', () => {
     });
   });
 
+  it('settles at one claim when the request of an earlier try arrives after the look', async () => {
+    const { claim: first } = await claim();
+    const late = round.fake.claims.splice(0);
+    round.fake.failNext('GET /api/v1/tasks', {
+      ...replyWith(200, round.fake.tasks),
+      change: () => round.fake.claims.push(...late),
+    });
+    const { claim: kept } = await claim(later);
+    expect(kept.id).toBe(first.id);
+    expect(status()).toEqual(['active', 'cancelled']);
+  });
+
   it('claims anew when its claim has expired', async () => {
     const { claim: first } = await claim();
     Object.assign(round.fake.claims[0] ?? {}, {

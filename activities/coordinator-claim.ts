@@ -83,7 +83,11 @@ export const coordinatorClaim = defineStep({
       probe: () => findOwn(context, task, key),
       act: async () => {
         await assertStillLive(context, task);
-        return coordinator.claim(task.id, text, context.signal);
+        const made = await coordinator.claim(task.id, text, context.signal);
+        if (context.firstAttempt) return made;
+        // The request of an earlier try may have arrived after the look: of two claims one is kept.
+        const own = await findOwn(context, task, key);
+        return own.kind === 'found' ? own.value : made;
       },
     });
     if (!isActive(claim, Date.now()) && claim.known.status !== CLAIM_SUBMITTED) {

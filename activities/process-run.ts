@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { fileRefSchema, workspaceSchema } from '../compiler/values.js';
 import { StepError } from '../core/error.js';
+import { isNestedTooDeeply } from '../core/json-depth.js';
 import { isJsonObject, type Json, type JsonObject } from '../core/json.js';
 import { commandEnvironmentSchema } from './command-environment.js';
 import { hasSucceeded, placeOf, runProgram, toProgramError } from './program.js';
@@ -103,7 +104,7 @@ function readOutputs(
   } catch {
     value = null;
   }
-  if (!isJsonObject(value)) {
+  if (!isJsonObject(value) || isNestedTooDeeply(value)) {
     throw new StepError(
       'STEP_OUTPUT_INVALID',
       'What the command wrote to $ADIT_OUTPUTS_FILE is no JSON object.',

@@ -311,8 +311,11 @@ test('a Pool that answers HTML is not understood', async () => {
   expect(failure.message).toContain('it is not JSON but "<html>maintenance</html>"');
 });
 
-test('a Pool that is down is unavailable', async () => {
-  const failure = await failureOf(prove({ env: { ADIT_POOL_URL: 'http://127.0.0.1:1' } }));
+test('a Pool that is down is waited for: an outage in days of polling ends no round', async () => {
+  const failure = await prove({ env: { ADIT_POOL_URL: 'http://127.0.0.1:1' } }).catch(
+    (error: unknown) => error,
+  );
+  if (!(failure instanceof NotYet)) throw new Error(`no NotYet but ${String(failure)}`);
   expect(failure.code).toBe('POOL_UNAVAILABLE');
   expect(failure.message).toBe(
     'http://127.0.0.1:1/claims/epochs cannot be reached: the connection is refused (ECONNREFUSED).',

@@ -2,8 +2,8 @@ import { z } from 'zod';
 import type { Verification } from '../adapters/merkle/proof-verifier.js';
 import type { ServedEpoch, ServedPackage } from '../adapters/pool/pool.js';
 import { acceptanceSchema, rewardProofSchema, type FileRef } from '../compiler/values.js';
-import { NotYet, StepError } from '../core/error.js';
-import { defineStep } from './step-type.js';
+import { NotYet, STEP_ERRORS, StepError } from '../core/error.js';
+import { defineStep, type StepContext } from './step-type.js';
 
 const FIRST_WAIT_MS = 1_000;
 const LONGEST_WAIT_MS = 600_000;
@@ -48,7 +48,8 @@ export const rewardsProof = defineStep({
   with:
     acceptance: \${{ steps.acceptance.acceptance }}
 `,
-  run: async ({ after_epoch: afterEpoch }, { adapters, attempt, progress, signal }) => {
+  run: async ({ after_epoch: afterEpoch }, context) => {
+    const { adapters, attempt, progress, signal } = context;
     const { pool, proofVerifier, settings, store, wallet } = adapters;
     const recipient = settings.recipient;
     if (recipient === null) {
@@ -57,7 +58,7 @@ export const rewardsProof = defineStep({
       });
     }
     const hotkey = await wallet.address();
-    const served = await pool.newestPackage(hotkey, signal, afterEpoch);
+    const served = await look(context, () => pool.newestPackage(hotkey, signal, afterEpoch));
     if (served === null) {
       progress({ waitingFor: 'claim package' });
       throw new NotYet(
@@ -66,7 +67,7 @@ export const rewardsProof = defineStep({
         waitMs(attempt),
       );
     }
-    const epoch = await pool.epoch(served.claim.epoch, signal);
+    const epoch = await look(context, () => pool.epoch(served.claim.epoch, signal));
     const rootsAgree = served.claim.root === epoch.root;
     const verification: Verification = rootsAgree
       ? await proofVerifier.verify(
@@ -99,6 +100,20 @@ export const rewardsProof = defineStep({
     };
   },
 });
+
+/** An outage in days of waiting is no failure: it is looked at again. */
+async function look<Value>(
+  { attempt, progress }: StepContext,
+  ask: () => Promise<Value>,
+): Promise<Value> {
+  try {
+    return await ask();
+  } catch (error) {
+    if (!(error instanceof StepError) || !STEP_ERRORS[error.code].retryable) throw error;
+    progress({ waitingFor: error.code });
+    throw new NotYet(error.code, error.message, waitMs(attempt));
+  }
+}
 
 /** Grows from a second to ten minutes, so that an early package is seen early and a late one costs little. */
 function waitMs(attempt: number): number {

@@ -122,6 +122,11 @@ describe('task.benchmark', () => {
       code: 'METRIC_MISSING',
       message: 'The result file pack/last_run.json is no JSON in UTF-8.',
     });
+    const deep = `printf '{"heldout_ppl": 1, "runtime": %0100000d' 0 | tr 0 '[' > pack/last_run.json; printf '%0100000d}' 0 | tr 0 ']' >> pack/last_run.json`;
+    await expect(measure(deep, {}, { start: 3 })).rejects.toMatchObject({
+      code: 'METRIC_MISSING',
+      message: 'The result file pack/last_run.json is nested too deeply.',
+    });
   });
 
   it('tells a rejection from a failure', async () => {

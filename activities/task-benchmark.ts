@@ -14,6 +14,7 @@ import {
 } from '../compiler/values.js';
 import { canonicalJson } from '../core/canonical-json.js';
 import { StepError } from '../core/error.js';
+import { isNestedTooDeeply } from '../core/json-depth.js';
 import { isJsonObject, type Json, type JsonObject } from '../core/json.js';
 import { parsePythonJson } from '../core/python-json.js';
 import {
@@ -227,8 +228,9 @@ async function assertNotPutBack(
 }
 
 function parseResult(bytes: Buffer, resultPath: string): Json {
+  let result: Json;
   try {
-    return parsePythonJson(
+    result = parsePythonJson(
       new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes),
     );
   } catch (error) {
@@ -236,6 +238,8 @@ function parseResult(bytes: Buffer, resultPath: string): Json {
       cause: error,
     });
   }
+  if (!isNestedTooDeeply(result)) return result;
+  throw new StepError('METRIC_MISSING', `The result file ${resultPath} is nested too deeply.`);
 }
 
 /** Stores what the fingerprint digests, so that each digest can be looked up again. */

@@ -5,7 +5,7 @@ import { hostname } from 'node:os';
 import path from 'node:path';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import type { NativeConnectionOptions } from '@temporalio/worker';
-import { loadSettings, type Settings } from '../adapters/settings/settings.js';
+import { loadSettings, SettingsError, type Settings } from '../adapters/settings/settings.js';
 
 export interface WorkerConfig {
   readonly settings: Settings;
@@ -32,8 +32,17 @@ export function loadWorkerConfig(): WorkerConfig {
     hostQueue: `${settings.taskQueue}.host.${hostId}`,
     identity: `adit-worker ${process.pid}@${hostname()}`,
     searchPath: process.env['PATH'] ?? null,
-    maxHostSteps: Number(process.env['ADIT_MAX_HOST_STEPS'] ?? 16),
+    maxHostSteps: readMaxHostSteps(process.env['ADIT_MAX_HOST_STEPS']),
   };
+}
+
+function readMaxHostSteps(text: string | undefined): number {
+  if (text === undefined || text === '') return 16;
+  if (/^[1-9]\d{0,3}$/.test(text)) return Number(text);
+  throw new SettingsError(
+    `ADIT_MAX_HOST_STEPS is ${JSON.stringify(text.slice(0, 40))}, not a number from 1 to 9999.`,
+    'Correct or unset it; the default is 16.',
+  );
 }
 
 /** The name of this machine and state folder in a task queue; made once, then kept. */
@@ -49,5 +58,8 @@ function readHostId(stateDir: string): string {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
   }
-  return readFileSync(file, 'utf8').trim();
+  const id = readFileSync(file, 'utf8').trim();
+  // Written by a worker that died in between: with an empty name, hosts would share a queue.
+  if (id === '') throw new SettingsError(`${file} is empty.`, 'Remove it: it is then made anew.');
+  return id;
 }

@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import { createActivities, createRecordActivity } from '../activities/boundary.js';
 import { STEP_TYPES } from '../activities/registry.js';
+import type { Adapters } from '../activities/adapters.js';
 import { errorMessage } from '../core/error.js';
 import { RECORD_ACTIVITY } from '../workflows/contract.js';
 import { createAdapters } from './create-adapters.js';
@@ -44,11 +45,19 @@ async function main(): Promise<void> {
   }
 }
 
+/** Opening an encrypted hotkey takes seconds: now, and not in the first step. A step asks again. */
+function openHotkey({ wallet }: Adapters): void {
+  wallet.address().catch((error: unknown) => {
+    process.stderr.write(`The hotkey cannot be used: ${errorMessage(error)}\n`);
+  });
+}
+
 async function createWorkers(
   config: WorkerConfig,
   connection: NativeConnection,
 ): Promise<Worker[]> {
   const adapters = createAdapters(config);
+  if (config.settings.hotkeyFile !== null) openHotkey(adapters);
   const activities = createActivities(STEP_TYPES, adapters);
   const common = {
     connection,

@@ -117,11 +117,7 @@ test.each<[string, Listener, RegExp]>([
     (_q, r) => r.writeHead(200, { 'transfer-encoding': 'chunked' }).end('012345678'),
     /has 9 bytes, not 10\.$/,
   ],
-  [
-    'is too long',
-    (_q, r) => r.end('0123456789a'),
-    /answered with 11 bytes; at most 10 bytes are read\.$/,
-  ],
+  ['is too long', (_q, r) => r.end('0123456789a'), /declares 11 bytes, not 10\.$/],
   [
     'is other bytes',
     (_q, r) => r.end('0123456780'),
@@ -179,6 +175,25 @@ test('a host that answers 5xx, cannot be reached or has an unknown certificate i
   ]) {
     expect((await failureOf(attempt())).code).toBe('ARTIFACT_HOST_UNAVAILABLE');
   }
+});
+
+test('an error page that is longer than a small artifact is an outage, not another artifact', async () => {
+  const server = await serve((_request, response) =>
+    response.writeHead(503).end('<html>We are back in a minute.</html>'.repeat(20)),
+  );
+  const { ref } = await newFile(Buffer.from('x'));
+  const failure = await failureOf(hostAt(server).verify(`${server.url}/x`, ref, signal));
+  expect(failure.code).toBe('ARTIFACT_HOST_UNAVAILABLE');
+  expect(failure.message).toBe(`${server.url}/x answered 503.`);
+});
+
+test('a user or password in the place to publish is refused, and not shown', async () => {
+  const host = hostAt(storage, { publishUrl: 'https://miner:hunter2@storage.example.org/x' });
+  const failure = await failureOf(host.checkWritable(signal));
+  expect(failure.code).toBe('SETTING_INVALID');
+  expect(failure.message).toBe(
+    'The place to publish at storage.example.org must not hold a user or a password.',
+  );
 });
 
 test('an upload that is refused says so and does not show the token', async () => {

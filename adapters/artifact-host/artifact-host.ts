@@ -103,7 +103,8 @@ export function createArtifactHost(settings: HostSettings): ArtifactHost {
       const reply = await translate(uri, async () => {
         await assertReachable(url);
         return boundedFetch(uri, {
-          maxBodyBytes: expected.sizeBytes,
+          // A small artifact is no reason to take a long error page for the artifact.
+          maxBodyBytes: Math.max(expected.sizeBytes, MAX_REPLY_BYTES),
           timeoutMs: timeoutMs(expected.sizeBytes),
           signal,
           onChunk: (chunk) => {
@@ -145,6 +146,13 @@ function publishBase(publishUrl: string | null): string {
     });
   }
   const url = URL.canParse(publishUrl) ? new URL(publishUrl) : null;
+  if (url !== null && (url.username !== '' || url.password !== '')) {
+    throw new StepError(
+      'SETTING_INVALID',
+      `The place to publish at ${url.host} must not hold a user or a password.`,
+      { hint: 'Put a token into a file and name it in ADIT_PUBLISH_TOKEN_FILE.' },
+    );
+  }
   if (url?.protocol !== 'https:' || url.search !== '' || url.hash !== '') {
     throw new StepError(
       'SETTING_INVALID',

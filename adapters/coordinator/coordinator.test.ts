@@ -97,6 +97,14 @@ describe('reading', () => {
     });
   });
 
+  it('refuses a metric whose name is blank', async () => {
+    fake.tasks[0] = { ...task, metric_name: '  ' };
+    await expect(coordinator.findTask('tiny-ternary-frontier', signal)).rejects.toMatchObject({
+      code: 'COORDINATOR_REPLY_INVALID',
+      message: expect.stringContaining('a task whose metric_name cannot be used'),
+    });
+  });
+
   it('reads the stored claim of the live service', () => {
     const [claim] = JSON.parse(fixture('claims.partial.json')) as [JsonObject];
     expect(toClaim(claim)).toMatchObject({
@@ -310,6 +318,19 @@ describe('refusals (protocol section 6)', () => {
       },
     ],
     [
+      'JSON that is nested too deeply to be handled',
+      replyWith(200, `{"id":${'['.repeat(50_000)}${']'.repeat(50_000)}}`),
+      {
+        code: 'COORDINATOR_REPLY_INVALID',
+        message: expect.stringContaining('JSON that is nested too deeply'),
+      },
+    ],
+    [
+      'such a refusal',
+      replyWith(400, `{"detail":{"x":${'['.repeat(50_000)}${']'.repeat(50_000)}}}`),
+      { code: 'COORDINATOR_REFUSED' },
+    ],
+    [
       'a list for an object',
       replyWith(200, '[]'),
       { message: `${said} 200 with JSON that is not an object; it begins "[]".` },
@@ -382,7 +403,7 @@ describe('refusals (protocol section 6)', () => {
     [
       'https://example.org/?a=b',
       'SETTING_INVALID',
-      "The coordinator's address https://example.org/?a=b has a query.",
+      "The coordinator's address https://example.org/ has a query.",
     ],
   ])('an address that cannot be used: %s', async (coordinatorUrl, code, message) => {
     await expect(createCoordinator({ coordinatorUrl }, wallet).reach(signal)).rejects.toMatchObject(

@@ -7,6 +7,7 @@
  * 3. Every reply is bounded, and whatever is wrong with it is a StepError.
  */
 import { StepError } from '../../core/error.js';
+import { isNestedTooDeeply } from '../../core/json-depth.js';
 import { isJsonObject, type Json, type JsonObject } from '../../core/json.js';
 import { boundedFetch, HttpFailure, type BoundedReply } from '../http/bounded-fetch.js';
 import type { Settings } from '../settings/settings.js';
@@ -103,7 +104,7 @@ export function createCoordinator(
     if (/[?#]/.test(settings.coordinatorUrl)) {
       throw new StepError(
         'SETTING_INVALID',
-        `The coordinator's address ${settings.coordinatorUrl} has a query.`,
+        `The coordinator's address ${settings.coordinatorUrl.replace(/[?#].*$/s, '')} has a query.`,
         {
           hint: 'Set ADIT_COORDINATOR_URL to the base URL alone.',
         },
@@ -324,11 +325,14 @@ function clockOffset(reply: BoundedReply, ownMs: number): number | null {
 }
 
 function parseJson(call: Call, reply: BoundedReply): unknown {
+  let value: unknown;
   try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(reply.body));
+    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(reply.body));
   } catch {
     throw unreadableError(nameOf(call), reply, `${reply.body.length} bytes that are no whole JSON`);
   }
+  if (!isNestedTooDeeply(value)) return value;
+  throw unreadableError(nameOf(call), reply, 'JSON that is nested too deeply');
 }
 
 function toObject(call: Call, reply: BoundedReply): JsonObject {

@@ -35,7 +35,8 @@ const taskMembers = z.object({
   result_path: optionalText,
   allowed_patch_paths: z.array(z.string()),
   max_patch_bytes: z.int().positive().default(262_144),
-  metric_name: z.string().min(1),
+  // Blanks alone name nothing, and would be looked for at every blank of a benchmark's output.
+  metric_name: z.string().regex(/\S/),
   metric_direction: direction,
   ranking_mode: z.string().default('scalar'),
   secondary_metric_name: optionalText,

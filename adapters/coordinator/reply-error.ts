@@ -1,4 +1,5 @@
 /** What the coordinator's refusals mean: each row of protocol section 6 as a StepError. */
+import { isNestedTooDeeply } from '../../core/json-depth.js';
 import { isJsonObject } from '../../core/json.js';
 import { plainText } from '../../core/plain-text.js';
 import { StepError, type StepErrorCode } from '../../core/error.js';
@@ -114,7 +115,8 @@ export function isHtml(reply: BoundedReply): boolean {
 
 function parseBody(reply: BoundedReply): unknown {
   try {
-    return JSON.parse(reply.body.toString('utf8'));
+    const body: unknown = JSON.parse(reply.body.toString('utf8'));
+    return isNestedTooDeeply(body) ? null : body;
   } catch {
     return null;
   }

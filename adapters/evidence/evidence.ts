@@ -54,7 +54,10 @@ export function createEvidence(stateDir: string): Evidence {
     async readSteps(runId) {
       const folder = path.join(directory(runId), 'steps');
       const files = (await listFolder(folder)).filter((name) => name.endsWith('.json'));
-      const records = await Promise.all(files.map((name) => readJson(path.join(folder, name))));
+      // One that is damaged must not hide the others.
+      const records = await Promise.all(
+        files.map((name) => readJson(path.join(folder, name)).catch(() => null)),
+      );
       return records.filter((record) => record !== null);
     },
     listRuns: () => listFolder(path.join(stateDir, 'runs')),

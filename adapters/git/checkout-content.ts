@@ -236,7 +236,8 @@ async function placeInside(
   bytes: Buffer,
 ): Promise<void> {
   const absolute = await clearWay(checkout, file);
-  const temporary = `${absolute}.${randomUUID()}.tmp`;
+  // Beside the checkout: a worker that dies here must not leave a new file in the surface of a patch.
+  const temporary = path.join(path.dirname(checkout), `.${randomUUID()}.tmp`);
   if (mode === '120000') {
     await symlink(bytes, temporary);
   } else {

@@ -5,7 +5,7 @@
 import { constants } from 'node:fs';
 import { copyFile, mkdir, open, realpath } from 'node:fs/promises';
 import path from 'node:path';
-import { StepError } from '../../core/error.js';
+import { errorMessage, StepError } from '../../core/error.js';
 import { plainText } from '../../core/plain-text.js';
 import { clearWay, removeInside } from './checkout-content.js';
 import { isCheckoutPath } from './repository-address.js';
@@ -34,10 +34,11 @@ export const checkoutFiles: CheckoutFiles = {
       );
     }
     // NONBLOCK: opening a named pipe would otherwise wait for a writer for ever.
-    const handle = await open(
-      absolute,
-      constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW,
-    );
+    const flags = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW;
+    const handle = await open(absolute, flags).catch((error: unknown) => {
+      const reason = (error as NodeJS.ErrnoException).code ?? errorMessage(error);
+      throw new StepError('WORKSPACE_CHANGED', `${file} cannot be read (${reason}).`);
+    });
     try {
       const { size, isFile } = await handle
         .stat()

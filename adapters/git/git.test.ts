@@ -9,6 +9,8 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
+import { createServer } from 'node:net';
+import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -315,6 +317,13 @@ describe('git', () => {
     await expect(git.files.read(workspace.path, 'README.md', 3)).rejects.toMatchObject({
       code: 'WORKSPACE_CHANGED',
     });
+    const socket = createServer().listen(path.join(workspace.path, 'socket'));
+    await once(socket, 'listening');
+    await expect(git.files.read(workspace.path, 'socket', 10)).rejects.toMatchObject({
+      code: 'WORKSPACE_CHANGED',
+      message: 'socket cannot be read (ENXIO).',
+    });
+    socket.close();
     expect(await git.files.read(workspace.path, 'none', 10)).toBeNull();
     expect((await git.files.read(workspace.path, 'README.md', 100))?.toString()).toBe('second\n');
   });

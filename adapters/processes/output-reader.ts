@@ -1,8 +1,9 @@
 /** Reads what programs write to files: piece by piece while they run, and bounded when they have ended. */
-import { open, stat, type FileHandle } from 'node:fs/promises';
-import { createReadStream, createWriteStream } from 'node:fs';
+import { lstat, open, type FileHandle } from 'node:fs/promises';
+import { constants, createReadStream, createWriteStream } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
 import { StringDecoder } from 'node:string_decoder';
+import { StepError } from '../../core/error.js';
 
 const MOST_BEHIND_BYTES = 4 * 1024 * 1024;
 const PIECE_BYTES = 256 * 1024;
@@ -18,14 +19,11 @@ export function followFile(file: string): FileFollower {
   let position = 0;
   return {
     async readNew() {
-      const size = await stat(file).then(
-        (found) => (found.isFile() ? found.size : 0),
-        () => 0,
-      );
-      if (size < position) position = 0;
-      if (size === position) return '';
-      const handle = await open(file, 'r');
+      const handle = await openRegular(file);
+      if (handle === null) return '';
       try {
+        const { size } = await handle.stat();
+        if (size < position) position = 0;
         if (size - position > MOST_BEHIND_BYTES) position = size - MOST_BEHIND_BYTES;
         let text = '';
         while (position < size) {
@@ -42,6 +40,16 @@ export function followFile(file: string): FileFollower {
   };
 }
 
+/** A regular file, opened to be read; null for anything else that the program put there, a link or a pipe. */
+async function openRegular(file: string): Promise<FileHandle | null> {
+  // NONBLOCK: opening a pipe would otherwise wait for its writer for ever.
+  const flags = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW;
+  const handle = await open(file, flags).catch(() => null);
+  if (handle === null || (await handle.stat()).isFile()) return handle;
+  await handle.close();
+  return null;
+}
+
 async function readPiece(handle: FileHandle, position: number, length: number): Promise<Buffer> {
   const buffer = Buffer.alloc(length);
   const { bytesRead } = await handle.read(buffer, 0, length, position);
@@ -50,7 +58,7 @@ async function readPiece(handle: FileHandle, position: number, length: number): 
 
 /** At most `maxBytes` of a file: all of it, or its head and tail with a note between them. */
 export async function readHeadAndTail(file: string, maxBytes: number): Promise<string> {
-  const handle = await open(file, 'r').catch(() => null);
+  const handle = await openRegular(file);
   if (handle === null) return '';
   try {
     const { size } = await handle.stat();
@@ -66,7 +74,7 @@ export async function readHeadAndTail(file: string, maxBytes: number): Promise<s
 
 /** The last `maxBytes` of a file as text. */
 export async function readTail(file: string, maxBytes: number): Promise<string> {
-  const handle = await open(file, 'r').catch(() => null);
+  const handle = await openRegular(file);
   if (handle === null) return '';
   try {
     const { size } = await handle.stat();
@@ -77,9 +85,18 @@ export async function readTail(file: string, maxBytes: number): Promise<string> 
   }
 }
 
-/** A file with the same text of at most `maxBytes`: the file itself, or a copy of its head and tail beside it. */
+/**
+ * A file with the same text of at most `maxBytes`: the file itself, or a copy of its head and tail beside
+ * it. Throws FILE_MISSING when the program removed or replaced it.
+ */
 export async function boundFile(file: string, maxBytes: number): Promise<string> {
-  const { size } = await stat(file);
+  const found = await lstat(file).catch(() => null);
+  if (found?.isFile() !== true) {
+    throw new StepError('FILE_MISSING', `The output of the program is no longer in ${file}.`, {
+      hint: 'The program removed or replaced the file; it must leave what lies beside its ADIT_OUTPUT_DIR alone.',
+    });
+  }
+  const { size } = found;
   if (size <= maxBytes) return file;
   const half = Math.floor(maxBytes / 2);
   const bounded = `${file}.bounded`;

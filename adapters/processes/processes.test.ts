@@ -1,5 +1,13 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -349,5 +357,80 @@ describe('processes', () => {
     await expect(processes.readOutputs(directory, 1_000)).rejects.toMatchObject({
       code: 'OUTPUT_MISSING',
     });
+  });
+
+  it('ends the program of an earlier start before it starts another', async () => {
+    const controller = new AbortController();
+    const first = processes.run(
+      shell(`echo $$ > ${file('pid')}; touch ${file('started')}; sleep 60`),
+      options({ signal: controller.signal, isShutdown: () => true }),
+    );
+    await until(() => existsSync(file('started')));
+    controller.abort(new Error('lost'));
+    await expect(first).rejects.toThrow('lost');
+    const pid = readPid('pid');
+    expect(lives(pid)).toBe(true);
+    const second = await createProcesses({ stateDir }).run(
+      shell('echo second'),
+      options({
+        place: place(2, 2),
+        prepare: async () => {
+          expect(lives(pid)).toBe(false);
+        },
+      }),
+    );
+    expect(second.tail).toBe('second\n');
+  });
+
+  it('an older attempt does not start a program while a newer start has one', async () => {
+    await processes.run(shell('true'), options({ place: place(2, 200) }));
+    await expect(
+      processes.run(shell(`touch ${file('ran')}`), options({ place: place(1, 100) })),
+    ).rejects.toMatchObject({ code: 'PROGRAM_LOST' });
+    expect(existsSync(file('ran'))).toBe(false);
+  });
+
+  it('ends a program also when it can no longer be noted, as on a full disk', async () => {
+    const controller = new AbortController();
+    const running = processes.run(
+      shell(`echo $$ > ${file('pid')}; touch ${file('started')}; sleep 60`),
+      options({ signal: controller.signal }),
+    );
+    await until(() => existsSync(file('started')));
+    const { root } = processes.directory(place());
+    rmSync(path.join(root, 'ending.json'), { force: true });
+    mkdirSync(path.join(root, 'ending.json'));
+    const reason = new Error('cancelled');
+    controller.abort(reason);
+    await expect(running).rejects.toBe(reason);
+    expect(lives(readPid('pid'))).toBe(false);
+  });
+
+  it('notes in a reserved block that it ended a program', async () => {
+    const running = processes.run(
+      shell(`touch ${file('started')}; sleep 60`),
+      options({ deadlineMs: Date.now() + 400 }),
+    );
+    const assertion = expect(running).rejects.toMatchObject({ code: 'PROGRAM_TIMEOUT' });
+    await until(() => existsSync(file('started')));
+    const ending = path.join(processes.directory(place()).root, 'ending.json');
+    const before = statSync(ending);
+    await assertion;
+    expect(statSync(ending)).toMatchObject({ ino: before.ino, size: before.size });
+    expect(JSON.parse(readFileSync(ending, 'utf8'))).toMatchObject({ cause: 'time limit' });
+  });
+
+  it('takes the exit of a program although a frozen worker noted the end of the one before it', async () => {
+    const spec = shell(
+      `touch ${file('started')}; while [ ! -e ${file('go')} ]; do sleep 0.02; done`,
+    );
+    const running = processes.run(spec, options());
+    await until(() => existsSync(file('started')));
+    writeFileSync(
+      path.join(processes.directory(place()).root, 'ending.json'),
+      JSON.stringify({ version: 1, marker: 'of another program', cause: 'cancelled' }),
+    );
+    writeFileSync(file('go'), '');
+    expect(await running).toMatchObject({ end: { kind: 'exited', code: 0 } });
   });
 });

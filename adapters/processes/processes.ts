@@ -8,10 +8,10 @@
  *   nothing there ──► start ──► running ──► ended            the result, also for a later attempt
  *                       ▲          ├──► ended by us           cancel, time, an attempt that took over
  *                       │          └──► lost                  no exit recorded and nobody alive
- *                       └── a new attempt that finds it running ends it first
+ *                       └── a new attempt, or a new start, that finds it running ends it first
  *
  * Invariants:
- * 1. Of one start there is never more than one program alive.
+ * 1. Of one step there is never more than one program alive, over all its starts.
  * 2. Nothing of a program runs before its owner is on the disk: the shim waits for the word on a pipe,
  *    and ends when the worker dies before giving it.
  * 3. When `run` returns or throws, nothing of the program is left, except on worker shutdown.
@@ -23,7 +23,7 @@ import { lstat, mkdir, realpath } from 'node:fs/promises';
 import { constants } from 'node:os';
 import path from 'node:path';
 import { canonicalJson } from '../../core/canonical-json.js';
-import { StepError } from '../../core/error.js';
+import { errorMessage, StepError } from '../../core/error.js';
 import type { Json } from '../../core/json.js';
 import { plainText } from '../../core/plain-text.js';
 import { stepFolderName } from '../../core/step-folder.js';
@@ -32,6 +32,7 @@ import { endProgram, identify, isAlive, PROCESS_MARKER } from './process-table.j
 import {
   describeSpec,
   isSameSpec,
+  otherStarts,
   prepareRunDirectory,
   readExit,
   readOwner,
@@ -116,7 +117,8 @@ export interface Processes {
   }): Promise<string>;
 }
 
-const STANDARD_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+/** Where a step's program is looked for, whatever the worker's own PATH: the same on every host. */
+export const STANDARD_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 const DEFAULT_GRACE_MS = 10_000;
 const LONGEST_POLL_MS = 250;
 const TAIL_BYTES = 8 * 1024;
@@ -136,12 +138,33 @@ export function createProcesses({ stateDir }: { readonly stateDir: string }): Pr
     GIT_CEILING_DIRECTORIES: path.dirname(cwd),
   });
 
-  /** Ends what an earlier attempt of this start left running. */
-  async function endEarlier(directory: RunDirectory, graceMs: number): Promise<void> {
-    const owner = await readOwner(directory);
-    if (owner === null) return;
-    await writeEnding(directory, 'another attempt took over');
+  /** Ends a program of ours from outside. */
+  async function end(
+    directory: RunDirectory,
+    owner: OwnerRecord,
+    { cause, graceMs }: { cause: string; graceMs: number },
+  ): Promise<void> {
+    // What cannot be noted must not keep the program alive.
+    await writeEnding(directory, owner, cause).catch(() => {});
     await endProgram(owner, owner.marker, graceMs);
+  }
+
+  /** Ends what an earlier attempt of this start, or an earlier start, left running. */
+  async function endEarlier(
+    directory: RunDirectory,
+    place: ProcessPlace,
+    graceMs: number,
+  ): Promise<void> {
+    for (const other of await otherStarts(directory)) {
+      const owner = await readOwner(other.directory);
+      if (owner === null) continue;
+      const isNewer = other.start > place.start && owner.scheduledAtMs > place.scheduledAtMs;
+      if (isNewer) throw hasNewerAttempt();
+      if (other.start < place.start) await endProgram(owner, owner.marker, graceMs);
+    }
+    const owner = await readOwner(directory);
+    if (owner !== null)
+      await end(directory, owner, { cause: 'another attempt took over', graceMs });
   }
 
   async function start(
@@ -152,6 +175,12 @@ export function createProcesses({ stateDir }: { readonly stateDir: string }): Pr
   ): Promise<{ owner: OwnerRecord; child: ChildProcess }> {
     const marker = randomUUID();
     const log = openSync(directory.log, 'a', 0o600);
+    const unusable = (error: unknown): StepError =>
+      new StepError(
+        'PROGRAM_UNUSABLE',
+        `The program could not be started in ${cwd}: ${plainText(errorMessage(error), 300)}`,
+        { cause: error },
+      );
     let child: ChildProcess;
     try {
       child = spawn('/bin/sh', ['-c', SHIM, 'shim', directory.root, ...argv], {
@@ -160,22 +189,15 @@ export function createProcesses({ stateDir }: { readonly stateDir: string }): Pr
         detached: true,
         stdio: ['ignore', log, log, 'pipe'],
       });
+    } catch (error) {
+      // Thrown at once for what no system could run: a NUL character, or a command that is too long.
+      throw unusable(error);
     } finally {
       closeSync(log);
     }
     await new Promise<void>((resolve, reject) => {
       child.once('spawn', resolve);
-      child.once('error', (error) => {
-        reject(
-          new StepError(
-            'PROGRAM_UNUSABLE',
-            `The program could not be started in ${cwd}: ${error.message}`,
-            {
-              cause: error,
-            },
-          ),
-        );
-      });
+      child.once('error', (error) => reject(unusable(error)));
     });
     child.unref();
     const word = child.stdio[3];
@@ -210,14 +232,9 @@ export function createProcesses({ stateDir }: { readonly stateDir: string }): Pr
       onText('output', await output.readNew());
       onText('metrics', await metrics.readNew());
     };
-    const end = async (cause: string): Promise<void> => {
-      await writeEnding(directory, cause);
-      await endProgram(owner, owner.marker, graceMs);
-    };
-
     for (let pollMs = 20; ; pollMs = Math.min(pollMs * 1.5, LONGEST_POLL_MS)) {
       if (signal.aborted) {
-        if (!isShutdown()) await end('cancelled');
+        if (!isShutdown()) await end(directory, owner, { cause: 'cancelled', graceMs });
         throw signal.reason;
       }
       // Asked before the exit is read: a program that ends in between has its exit recorded.
@@ -237,7 +254,7 @@ export function createProcesses({ stateDir }: { readonly stateDir: string }): Pr
         );
       }
       if (deadlineMs !== null && Date.now() >= deadlineMs) {
-        await end('time limit');
+        await end(directory, owner, { cause: 'time limit', graceMs });
         throw new StepError(
           'PROGRAM_TIMEOUT',
           'The program did not end within the time of its step, and was ended.',
@@ -268,7 +285,7 @@ export function createProcesses({ stateDir }: { readonly stateDir: string }): Pr
 
       const earlierOwner = await readOwner(directory);
       if (earlierOwner !== null && earlierOwner.scheduledAtMs > options.place.scheduledAtMs) {
-        throw new StepError('PROGRAM_LOST', 'A newer attempt of this step has the program.');
+        throw hasNewerAttempt();
       }
       const earlierSpec = await readSpec(directory);
       const earlierExit = await readExit(directory);
@@ -279,7 +296,7 @@ export function createProcesses({ stateDir }: { readonly stateDir: string }): Pr
         return finish(directory, earlierExit.code, true);
       }
 
-      await endEarlier(directory, graceMs);
+      await endEarlier(directory, options.place, graceMs);
       try {
         await prepareRunDirectory(directory, described);
         await options.prepare?.();
@@ -305,7 +322,8 @@ export function createProcesses({ stateDir }: { readonly stateDir: string }): Pr
         new StepError('OUTPUT_MISSING', `The program's output file ${file} ${why}.`, {
           hint: `It must be a regular file in $ADIT_OUTPUT_DIR (${directory.outputDir}).`,
         });
-      const root = await realpath(directory.outputDir);
+      // The program may have removed the directory itself: then the file does not exist either.
+      const root = await realpath(directory.outputDir).catch(() => directory.outputDir);
       const found = await realpath(path.resolve(root, file)).catch(() => null);
       if (found === null) throw missing('does not exist');
       if (!found.startsWith(`${root}${path.sep}`))
@@ -342,6 +360,10 @@ export function createProcesses({ stateDir }: { readonly stateDir: string }): Pr
       return directory;
     },
   };
+}
+
+function hasNewerAttempt(): StepError {
+  return new StepError('PROGRAM_LOST', 'A newer attempt of this step has the program.');
 }
 
 async function finish(

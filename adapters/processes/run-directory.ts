@@ -5,14 +5,15 @@
  *     spec.json     program, directory, names of the environment    written before anything runs
  *     exit.json     blanks, then how the program ended              reserved at the start, filled by the shim
  *     owner.json    pid, start ticks, boot id, marker               written before the program's first instruction
- *     ending.json   written before we end the program: its exit is then not a result
+ *     ending.json   blanks, then which program we ended, and why: its exit is then not a result
  *     output/log    stdout and stderr in order, written by the program itself
  *     metrics.jsonl, outputs.json    what the program tells, where it is asked to
  *     files/        ADIT_OUTPUT_DIR
  *     work/         its directory, where it has no workspace
  */
 import { createHash, randomUUID } from 'node:crypto';
-import { mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { canonicalJson } from '../../core/canonical-json.js';
 import { isJsonObject, type Json, type JsonObject } from '../../core/json.js';
@@ -57,6 +58,10 @@ export function runDirectory(stateDir: string, place: ProcessPlace): RunDirector
     stepFolderName(place.stepPath),
     String(place.start),
   );
+  return directoryAt(root);
+}
+
+function directoryAt(root: string): RunDirectory {
   return {
     root,
     log: path.join(root, 'output', 'log'),
@@ -89,13 +94,28 @@ export async function prepareRunDirectory(
   directory: RunDirectory,
   spec: JsonObject,
 ): Promise<void> {
+  // First: without it no exit is taken for a result, should this be cut short.
+  await rm(path.join(directory.root, 'spec.json'), { force: true });
   await rm(directory.root, { recursive: true, force: true });
   await mkdir(path.dirname(directory.log), { recursive: true, mode: 0o700 });
   await mkdir(directory.outputDir, { mode: 0o700 });
   await mkdir(directory.workDir, { mode: 0o700 });
-  // The block is there before the program runs, so a full disk cannot lose how it ended.
-  await writeFile(path.join(directory.root, 'exit.json'), `${' '.repeat(255)}\n`, { flush: true });
+  // The blocks are there before the program runs, so a full disk cannot lose how it ended.
+  for (const name of ['exit.json', 'ending.json']) {
+    await writeFile(path.join(directory.root, name), reserved(''), { flush: true });
+  }
   await writeRecord(directory, 'spec.json', spec);
+}
+
+/** The directories of the other starts of the same step. */
+export async function otherStarts(
+  directory: RunDirectory,
+): Promise<{ readonly start: number; readonly directory: RunDirectory }[]> {
+  const parent = path.dirname(directory.root);
+  const names = await readdir(parent).catch(() => []);
+  return names
+    .filter((name) => /^\d+$/.test(name) && name !== path.basename(directory.root))
+    .map((name) => ({ start: Number(name), directory: directoryAt(path.join(parent, name)) }));
 }
 
 export async function readSpec(directory: RunDirectory): Promise<JsonObject | null> {
@@ -115,17 +135,38 @@ export async function readOwner(directory: RunDirectory): Promise<OwnerRecord | 
   return { pid, startTicks, bootId, marker, scheduledAtMs: Number(scheduledAtMs) };
 }
 
-/** Notes that we end the program from outside, and why. */
-export async function writeEnding(directory: RunDirectory, cause: string): Promise<void> {
-  await writeRecord(directory, 'ending.json', { version: RECORD_VERSION, cause });
+/** Notes that we end the program from outside, and why; in its reserved block, for the disk may be full. */
+export async function writeEnding(
+  directory: RunDirectory,
+  { marker }: OwnerRecord,
+  cause: string,
+): Promise<void> {
+  const handle = await open(
+    path.join(directory.root, 'ending.json'),
+    constants.O_WRONLY | constants.O_CREAT | constants.O_NOFOLLOW,
+    0o600,
+  );
+  try {
+    await handle.write(reserved(JSON.stringify({ version: RECORD_VERSION, marker, cause })), 0);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
 }
 
 /** The exit status that the shim wrote; null while there is none, or when we ended the program ourselves. */
 export async function readExit(directory: RunDirectory): Promise<{ readonly code: number } | null> {
   const record = await readRecord(directory, 'exit.json');
   if (record === null || typeof record['code'] !== 'number') return null;
-  if ((await readRecord(directory, 'ending.json')) !== null) return null;
+  const ending = await readRecord(directory, 'ending.json');
+  // The note of a worker that was long frozen is about the program before this one.
+  if (ending !== null && ending['marker'] === (await readOwner(directory))?.marker) return null;
   return { code: record['code'] };
+}
+
+/** A text in a block of 256 bytes. */
+function reserved(text: string): string {
+  return `${text.padEnd(255)}\n`;
 }
 
 async function writeRecord(directory: RunDirectory, name: string, record: object): Promise<void> {

@@ -41,6 +41,15 @@ describe('settings', () => {
     expect([coordinatorUrl, poolUrl]).toEqual(['https://env.example', 'https://pool.example']);
   });
 
+  test.each(['coordinatorUrl', 'poolUrl', 'publishUrl'])(
+    'refuse a user or password in %s, and do not show it',
+    (name) => {
+      expect(() => withFile(`${name}: https://miner:hunter2@one.example/x\n`)).toThrowError(
+        `setting ${name}: an address must not hold a user or a password`,
+      );
+    },
+  );
+
   test('resolve paths of the file beside the file', () => {
     expect(withFile('hotkeyFile: keys/miner\n').hotkeyFile).toBe(path.join(folder, 'keys/miner'));
   });

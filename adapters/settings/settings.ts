@@ -16,9 +16,14 @@ const CONFIG_FILE = 'adit.config.yaml';
 const optionalText = z.string().trim().min(1).nullable().default(null);
 
 /** Two spellings of one address must be equal: a run records it, and every worker compares it. */
-const optionalAddress = optionalText.transform((address) =>
-  address !== null && URL.canParse(address) ? new URL(address).href.replace(/\/+$/, '') : address,
-);
+const optionalAddress = optionalText
+  .transform((address) =>
+    address !== null && URL.canParse(address) ? new URL(address).href.replace(/\/+$/, '') : address,
+  )
+  // A run records its coordinator, and messages name addresses: a password would be kept with them.
+  .refine((address) => address === null || !/^[a-z]+:\/\/[^/]*@/i.test(address), {
+    error: 'an address must not hold a user or a password',
+  });
 
 const settingsSchema = z.strictObject({
   coordinatorUrl: optionalAddress.describe('Base URL of the coordinator.'),
@@ -26,7 +31,7 @@ const settingsSchema = z.strictObject({
   hotkeyFile: optionalText.describe('Bittensor hotkey file.'),
   hotkeyPasswordFile: optionalText.describe('File that holds the password of an encrypted hotkey.'),
   recipient: optionalText.describe('SS58 address of the coldkey that rewards must be paid to.'),
-  publishUrl: optionalText.describe(
+  publishUrl: optionalAddress.describe(
     'https address under which artifacts are PUT and fetched back.',
   ),
   publishTokenFile: optionalText.describe('File that holds the bearer token for publishing.'),

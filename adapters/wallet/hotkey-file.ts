@@ -2,7 +2,7 @@
  * Reads a Bittensor hotkey file, plain or encrypted, and refuses every other kind by name (protocol 1.9).
  * No message of this file holds a phrase, a seed, a password or any other part of a file's content.
  */
-import { open, realpath } from 'node:fs/promises';
+import { open, realpath, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import { naclDecrypt } from '@polkadot/util-crypto/nacl';
 import { StepError } from '../../core/error.js';
@@ -71,12 +71,24 @@ async function readBounded(file: string): Promise<Buffer> {
         `The hotkey file ${file} has ${size} bytes; a hotkey file has less than ${MAX_FILE_BYTES}.`,
       );
     }
-    return await handle.readFile();
+    return await readAtMost(handle, MAX_FILE_BYTES);
   } catch (error) {
     throw error instanceof StepError ? error : readError(file, error);
   } finally {
     await handle?.close();
   }
+}
+
+/** The first bytes of a file, also of one that tells no size: a pipe or a device. */
+async function readAtMost(handle: FileHandle, maxBytes: number): Promise<Buffer> {
+  const buffer = Buffer.alloc(maxBytes);
+  let filled = 0;
+  while (filled < maxBytes) {
+    const { bytesRead } = await handle.read(buffer, filled, maxBytes - filled);
+    if (bytesRead === 0) break;
+    filled += bytesRead;
+  }
+  return buffer.subarray(0, filled);
 }
 
 function readError(file: string, error: unknown): unknown {
@@ -110,7 +122,7 @@ async function readPassword(file: string, passwordFile: string | null): Promise<
   try {
     const handle = await open(passwordFile, 'r');
     try {
-      text = (await handle.readFile()).toString('utf8');
+      text = (await readAtMost(handle, MAX_FILE_BYTES)).toString('utf8');
     } finally {
       await handle.close();
     }

@@ -256,6 +256,15 @@ describe('a file that is no hotkey is refused by name:', () => {
     }
   });
 
+  it('a device that never ends', async () => {
+    await expect(
+      createWallet({ hotkeyFile: '/dev/zero', hotkeyPasswordFile: null }).address(),
+    ).rejects.toMatchObject({
+      code: 'HOTKEY_UNUSABLE',
+      message: 'The hotkey file /dev/zero is neither JSON nor an encrypted key file.',
+    });
+  });
+
   it('no setting at all', async () => {
     await expect(
       createWallet({ hotkeyFile: null, hotkeyPasswordFile: null }).address(),

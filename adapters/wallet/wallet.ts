@@ -22,7 +22,7 @@ interface Hotkey {
   readonly sign: (message: Uint8Array) => Uint8Array;
 }
 
-/** The file is read, and an encrypted one opened, at the first use; a failure is not remembered. */
+/** The file is read, and an encrypted one opened, once, at the first call; a failure is not remembered. */
 export function createWallet(
   settings: Pick<Settings, 'hotkeyFile' | 'hotkeyPasswordFile'>,
 ): Wallet {

@@ -1,0 +1,176 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { asyncLocalStorage, type Context } from '@temporalio/activity';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { z } from 'zod';
+import { NotYet, StepError } from '../core/error.js';
+import type { StepCall } from '../core/step-call.js';
+import { createStepRig, type StepRig } from '../test/fakes/step-context.js';
+import { createActivities } from './boundary.js';
+import { defineStep, type StepContext } from './step-type.js';
+
+/** Just as much of Temporal's context as the boundary uses. */
+interface FakeActivity {
+  readonly info: {
+    attempt: number;
+    scheduledTimestampMs: number;
+    currentAttemptScheduledTimestampMs: number;
+    scheduleToCloseTimeoutMs: number;
+    startToCloseTimeoutMs: number;
+  };
+  readonly cancellationSignal: AbortSignal;
+  cancellationDetails: { workerShutdown: boolean; timedOut: boolean } | undefined;
+  heartbeat(details: unknown): void;
+}
+
+describe('the boundary', () => {
+  let rig: StepRig;
+  let activity: FakeActivity;
+  let controller: AbortController;
+
+  beforeEach(() => {
+    rig = createStepRig({ ADIT_COORDINATOR_URL: 'https://ours.example' });
+    controller = new AbortController();
+    const now = Date.now();
+    activity = {
+      info: {
+        attempt: 1,
+        scheduledTimestampMs: now,
+        currentAttemptScheduledTimestampMs: now,
+        scheduleToCloseTimeoutMs: 60_000,
+        startToCloseTimeoutMs: 60_000,
+      },
+      cancellationSignal: controller.signal,
+      cancellationDetails: undefined,
+      heartbeat: () => undefined,
+    };
+  });
+  afterEach(() => rig.close());
+
+  const call = (changes: Partial<StepCall> = {}): StepCall => ({
+    runId: 'run-1',
+    roundId: 'run-1',
+    pipeline: 'test',
+    path: 'tried',
+    start: 1,
+    network: { coordinator: '', hotkey: '' },
+    input: {},
+    ...changes,
+  });
+
+  async function run(
+    body: (context: StepContext) => Promise<{ n: number; text?: string }>,
+    given: StepCall = call(),
+  ): Promise<unknown> {
+    const stepType = defineStep({
+      name: 'test.step',
+      summary: 'Does what a test says.',
+      input: z.object({}),
+      output: z.object({ n: z.number(), text: z.string().optional() }),
+      defaults: { timeout: '1m' },
+      errors: [],
+      example: '',
+      run: (_input, context) => body(context),
+    });
+    const step = createActivities([stepType], rig.adapters)['test.step'];
+    const argument = given as never;
+    return asyncLocalStorage.run(activity as unknown as Context, async () => step?.(argument));
+  }
+
+  it('hands a step error to the interpreter: its code, its hint, and never to be retried here', async () => {
+    const failing = run(() =>
+      Promise.reject(new StepError('COORDINATOR_RATE_LIMITED', 'Slow down.', { retryAfterMs: 7 })),
+    );
+    await expect(failing).rejects.toMatchObject({
+      type: 'COORDINATOR_RATE_LIMITED',
+      message: 'Slow down.',
+      nonRetryable: true,
+      details: [{ retryable: true, retryAfterMs: 7 }],
+    });
+  });
+
+  it('lets a bug pass, so that it is retried until the mended build runs', async () => {
+    const bug = new TypeError('x is not a function');
+    await expect(run(() => Promise.reject(bug))).rejects.toBe(bug);
+  });
+
+  it('calls a full disk by its name, wherever it showed', async () => {
+    const full = Object.assign(new Error('ENOSPC: no space left on device, write'), {
+      code: 'ENOSPC',
+    });
+    await expect(run(() => Promise.reject(full))).rejects.toMatchObject({
+      type: 'DISK_FULL',
+      message: 'No space left: ENOSPC: no space left on device, write.',
+      nonRetryable: true,
+    });
+  });
+
+  it('says that outputs are too large before they are sent, where nothing could take them', async () => {
+    const large = run(async () => ({ n: 1, text: 'x'.repeat(5_000_000) }));
+    await expect(large).rejects.toMatchObject({
+      type: 'STATE_TOO_LARGE',
+      message: 'test.step returned 5000017 bytes; at most 65536 may travel.',
+      nonRetryable: true,
+    });
+  });
+
+  it('refuses to act for a run that was started for another coordinator', async () => {
+    let acted = false;
+    const refused = run(
+      async () => {
+        acted = true;
+        return { n: 1 };
+      },
+      call({ network: { coordinator: 'https://theirs.example', hotkey: '' } }),
+    );
+    await expect(refused).rejects.toMatchObject({
+      type: 'NETWORK_MISMATCH',
+      message:
+        'The run was started for the coordinator https://theirs.example; this worker uses https://ours.example.',
+    });
+    expect(acted).toBe(false);
+  });
+
+  it('waits without an error for what is not there yet, and looks a last time before the deadline', async () => {
+    const notYet = () =>
+      Promise.reject(new NotYet('SUBMISSION_UNDECIDED', 'It is pending.', 600_000));
+    const waiting = await run(notYet).catch((error: unknown) => error);
+    expect(waiting).toMatchObject({ type: 'NOT_YET', nonRetryable: false });
+    expect((waiting as { nextRetryDelay: number }).nextRetryDelay).toBeLessThan(59_001);
+    activity.info.scheduledTimestampMs -= 58_500;
+    await expect(run(notYet)).rejects.toMatchObject({
+      type: 'SUBMISSION_UNDECIDED',
+      nonRetryable: true,
+    });
+  });
+
+  it('gives the reason of a cancellation, whatever a step made of it', async () => {
+    const reason = new Error('cancelled');
+    const cancelled = run(async () => {
+      controller.abort(reason);
+      throw new StepError('PROGRAM_LOST', 'gone');
+    });
+    await expect(cancelled).rejects.toBe(reason);
+  });
+
+  it('leaves a program to the next attempt, but not once the time of the attempt is over', async () => {
+    const isLeft = async (): Promise<boolean> => {
+      let left = false;
+      await run(async ({ isShutdown }) => {
+        await sleep(5);
+        left = isShutdown();
+        return { n: 1 };
+      });
+      return left;
+    };
+    expect(await isLeft()).toBe(false);
+    activity.cancellationDetails = { workerShutdown: false, timedOut: true };
+    expect(await isLeft()).toBe(true);
+    activity.info.startToCloseTimeoutMs = 1;
+    expect(await isLeft()).toBe(false);
+    activity.info.startToCloseTimeoutMs = 60_000;
+    activity.info.scheduledTimestampMs -= 60_000;
+    expect(await isLeft()).toBe(false);
+    activity.cancellationDetails = { workerShutdown: true, timedOut: false };
+    expect(await isLeft()).toBe(true);
+  });
+});

@@ -1,0 +1,39 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { loadWorkerConfig } from './config.js';
+
+let stateDir: string;
+
+beforeEach(() => {
+  stateDir = mkdtempSync(path.join(tmpdir(), 'adit-worker-'));
+  vi.stubEnv('ADIT_STATE_DIR', stateDir);
+});
+afterEach(() => {
+  vi.unstubAllEnvs();
+  rmSync(stateDir, { recursive: true });
+});
+
+test('a host keeps its name, and with it its queue', () => {
+  const { hostQueue, maxHostSteps } = loadWorkerConfig();
+  expect(hostQueue).toMatch(/^adit\.host\.[a-z0-9-]+-[0-9a-f]{8}$/);
+  expect(loadWorkerConfig().hostQueue).toBe(hostQueue);
+  expect(readFileSync(path.join(stateDir, 'host-id'), 'utf8').trim()).toBe(
+    hostQueue.replace('adit.host.', ''),
+  );
+  expect(maxHostSteps).toBe(16);
+});
+
+test('an empty name is refused: hosts would share a queue', () => {
+  const file = path.join(stateDir, 'host-id');
+  writeFileSync(file, '');
+  expect(loadWorkerConfig).toThrowError(`${file} is empty.`);
+});
+
+test.each(['many', '0', '-1', '1e9'])('%s is no number of steps', (text) => {
+  vi.stubEnv('ADIT_MAX_HOST_STEPS', text);
+  expect(loadWorkerConfig).toThrowError(
+    `ADIT_MAX_HOST_STEPS is "${text}", not a number from 1 to 9999.`,
+  );
+});
