@@ -43,7 +43,8 @@ export async function ensureCertificate(home: string): Promise<Certificate> {
   });
   await writeFile(`${keyFile}.new`, made.private, { mode: 0o600 });
   await chmod(`${keyFile}.new`, 0o600);
+  await writeFile(`${certFile}.new`, made.cert);
   await rename(`${keyFile}.new`, keyFile);
-  await writeFile(certFile, made.cert);
+  await rename(`${certFile}.new`, certFile);
   return { key: made.private, cert: made.cert, certFile };
 }

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { cryptoWaitReady } from '@polkadot/util-crypto';
-import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createSigner, get, type Reply, type Signer } from '../testing/network-client.js';
 import { runCoordinator, type RunningCoordinator } from '../testing/running-coordinator.js';
 
@@ -267,6 +267,38 @@ describe('claims', () => {
     expect((await get(coordinator.url, '/api/v1/work-items')).list[0]).toMatchObject({
       status: 'completed',
     });
+  });
+});
+
+describe('a claim and its work item', () => {
+  it('expire together or not at all', async () => {
+    const item = await coordinator.admin('POST', '/devnet/work-items', {
+      task_id: task,
+      title: 'try x',
+    });
+    const path = `/api/v1/work-items/${String(item.json['id'])}/claim`;
+    await miner.call(coordinator.url, 'POST', path, {});
+    coordinator.state.clock.advance(2_701);
+    const dying = vi.spyOn(coordinator.state.workItems, 'replace').mockImplementationOnce(() => {
+      throw new Error('the process died here');
+    });
+    expect((await get(coordinator.url, '/api/v1/claims')).status).toBe(500);
+    dying.mockRestore();
+    expect((await get(coordinator.url, '/api/v1/work-items')).list[0]).toMatchObject({
+      status: 'open',
+    });
+  });
+});
+
+describe('the clock', () => {
+  it('is not moved out of the calendar', async () => {
+    const refused = await coordinator.admin('POST', '/devnet/clock/advance', { seconds: 1e15 });
+    expect(refused.status).toBe(422);
+    expect((await claim()).status).toBe(200);
+    const lifetime = await coordinator.admin('PUT', '/devnet/settings', {
+      claimLifetimeSeconds: 1e15,
+    });
+    expect(lifetime.status).toBe(422);
   });
 });
 

@@ -22,7 +22,10 @@ export interface DevnetControls {
   startValidator(): void;
 }
 
-const advanceSchema = z.strictObject({ seconds: z.number().positive() });
+/** The offset is stored: a time past the calendar's end would fail every request from then on. */
+const MOST_ADVANCE_SECONDS = 10 * 365 * 86_400;
+
+const advanceSchema = z.strictObject({ seconds: z.number().positive().max(MOST_ADVANCE_SECONDS) });
 const allowSchema = z.strictObject({
   hotkey: z
     .string()

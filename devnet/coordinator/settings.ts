@@ -7,7 +7,8 @@ import { MERKLE_PROFILES, type MerkleProfile } from '../merkle/reward-tree.js';
 import type { DevnetDatabase } from '../state/database.js';
 
 const clientError = z.number().int().min(400).max(499);
-const count = z.number().int().positive();
+/** Also of seconds: more than 30 years would lead times out of the calendar. */
+const count = z.number().int().positive().max(1_000_000_000);
 const profiles = Object.keys(MERKLE_PROFILES) as [MerkleProfile, ...MerkleProfile[]];
 
 const settingsSchema = z.strictObject({
@@ -44,10 +45,10 @@ const settingsSchema = z.strictObject({
   validatorHotkeys: z.array(z.string()).default([]),
   legacyVerify: z.boolean().default(false),
   /** How long after an acceptance the Pool's next window ends; null: only when an operator says so. */
-  publishDelaySeconds: z.number().nonnegative().nullable().default(1),
+  publishDelaySeconds: z.number().nonnegative().max(86_400).nullable().default(1),
   merkleProfile: z.enum(profiles).default('ink-cum-sorted-promote'),
   /** Base units for one accepted result; a new best earns as much again, ideas half of it. */
-  rewardUnitRao: count.max(1_000_000_000_000).default(250_000_000),
+  rewardUnitRao: z.number().int().positive().max(1_000_000_000_000).default(250_000_000),
 });
 
 type DevnetSettings = Readonly<z.output<typeof settingsSchema>>;

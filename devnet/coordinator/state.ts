@@ -62,12 +62,15 @@ export function expireClaims(state: CoordinatorState): void {
   for (const claim of state.claims.list({ status: 'active' })) {
     // Timestamps are of one length and zone, so text order is time order.
     if (claim.expires_at > at) continue;
-    state.claims.replace({
-      ...claim,
-      status: state.settings.read().expiredClaimStatus,
-      updated_at: at,
+    // Both or none: nobody would look again for the item of a claim that is already expired.
+    state.database.transact(() => {
+      state.claims.replace({
+        ...claim,
+        status: state.settings.read().expiredClaimStatus,
+        updated_at: at,
+      });
+      freeWorkItem(state, claim);
     });
-    freeWorkItem(state, claim);
   }
 }
 

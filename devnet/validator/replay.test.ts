@@ -229,6 +229,12 @@ describe('the outcome table', () => {
       "The benchmark's result is unusable: result file result.json lies outside the checkout.",
     ],
     [
+      'a result file that is a pipe',
+      { benchmarkCommand: 'mkfifo result.json' },
+      'error',
+      "The benchmark's result is unusable: result file result.json is not a regular file.",
+    ],
+    [
       'console text without the metric',
       { resultPath: undefined, benchmarkCommand: 'true' },
       'error',

@@ -2,7 +2,7 @@
  * One replay of a submission, in host mode: the checks before cloning, the preparation, setup and benchmark, and the
  * outcome table (protocol 4.3 to 4.6), in that order. The miner's claimed metrics are never looked at.
  */
-import { mkdtemp, open, realpath, rm } from 'node:fs/promises';
+import { mkdtemp, open, realpath, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { startAwakeTimer } from './awake-timer.js';
 import { fetchArtifact, isArtifactRequired } from './artifact.js';
@@ -200,6 +200,10 @@ async function readResult(checkout: string, resultPath: string): Promise<string>
     const file = await realpath(path.resolve(root, resultPath));
     if (!file.startsWith(`${root}${path.sep}`)) {
       throw new ResultUnusable(`result file ${resultPath} lies outside the checkout`);
+    }
+    // Opening a pipe without a writer would wait for ever.
+    if (!(await stat(file)).isFile()) {
+      throw new ResultUnusable(`result file ${resultPath} is not a regular file`);
     }
     const handle = await open(file, 'r');
     try {
