@@ -114,11 +114,25 @@ function inputsType(inputs: readonly InputDeclaration[]): Type {
   return { kind: 'record', label: 'inputs', fields };
 }
 
+/** A server takes no activity id beyond 1,000 characters, and a run that asks for one hangs. */
+const MAX_PATH_LENGTH = 800;
+
 function collectNames(steps: readonly Step[], diagnostics: Diagnostics): FileNames {
   const ids = new Map<string, IdPlace>();
   const broken = new Set<string>();
-  const visit = (list: readonly Step[], foreach: readonly string[]): void => {
+  const visit = (list: readonly Step[], foreach: readonly string[], prefix: number): void => {
     for (const step of list) {
+      const length = prefix + step.key.length;
+      const isLong = length > MAX_PATH_LENGTH;
+      // Told where it is passed; the steps inside are too long for the same reason.
+      if (isLong) {
+        diagnostics.add(
+          'ID_INVALID',
+          step.range,
+          `the path of this step is longer than ${MAX_PATH_LENGTH} characters`,
+          'use shorter ids, or fewer blocks inside of blocks',
+        );
+      }
       if (step.kind === 'broken') step.ids.forEach((id) => broken.add(id));
       else if (step.id !== undefined) {
         const { value, range } = step.id;
@@ -139,12 +153,14 @@ function collectNames(steps: readonly Step[], diagnostics: Diagnostics): FileNam
           );
         }
       }
-      if (step.kind === 'foreach') visit(step.steps, [...foreach, step.key]);
-      if (step.kind === 'try') visit([...step.steps, ...step.finally], foreach);
-      if (step.kind === 'if') visit([...step.then, ...step.else], foreach);
+      // Between come `#` and the number of an item, `finally`, `then` or `else`, and slashes.
+      const inside = isLong ? Number.NEGATIVE_INFINITY : length + 9;
+      if (step.kind === 'foreach') visit(step.steps, [...foreach, step.key], inside);
+      if (step.kind === 'try') visit([...step.steps, ...step.finally], foreach, inside);
+      if (step.kind === 'if') visit([...step.then, ...step.else], foreach, inside);
     }
   };
-  visit(steps, []);
+  visit(steps, [], 0);
   return new FileNames(ids, broken);
 }
 

@@ -7,7 +7,7 @@
  */
 import { Environment, ParseError, type ASTNode } from '@marcbachmann/cel-js';
 import type { Expr } from '../core/expression.js';
-import type { Diagnostics, Range } from './diagnostic.js';
+import type { Diagnostics } from './diagnostic.js';
 import { lower } from './lower.js';
 import { pathOf, References, type ExpressionSource, type Facing } from './references.js';
 import type { Scope } from './scope.js';

@@ -20,6 +20,8 @@ const RESERVED_IDS: readonly string[] = [
   'true',
   'false',
   'null',
+  // Assigned to an object it would be lost.
+  '__proto__',
 ];
 
 const LATER_KINDS = ['parallel', 'repeat', 'approve', 'wait', 'pipeline'] as const;
@@ -71,6 +73,7 @@ function parseStep(node: SourceNode, index: number, diagnostics: Diagnostics): S
   if (kind === null) {
     return { kind: 'broken', key: `[${index}]`, range: headOf(node), ids: idsIn(node) };
   }
+  if (typeof kind === 'object') return parseStep(kind, index, diagnostics);
   const reader = new MapReader(node, diagnostics, {
     what: kind === 'step' ? 'a step' : `${kind === 'if' ? 'an' : 'a'} \`${kind}\` step`,
     keys: KEYS[kind],
@@ -159,8 +162,11 @@ function parseList(reader: MapReader, key: string, diagnostics: Diagnostics): St
   return node === undefined ? [] : parseSteps(node, key, diagnostics);
 }
 
-/** What a step is, by the keys that it has; null when that is not clear, and told. */
-function kindOf(node: MapNode, diagnostics: Diagnostics): Kind | null {
+/**
+ * What a step is, by the keys that it has; null when that is not clear, and told. A key that is only misspelt is
+ * told, and the step is given back with the right one, so that the mistakes in the rest of it are told too.
+ */
+function kindOf(node: MapNode, diagnostics: Diagnostics): Kind | MapNode | null {
   const keys = node.entries.map((entry) => entry.key);
   const later = node.entries.find((entry) => LATER_KINDS.some((kind) => kind === entry.key));
   if (later !== undefined) {
@@ -196,7 +202,10 @@ function kindOf(node: MapNode, diagnostics: Diagnostics): Kind | null {
       `a step has no \`${entry.key}\``,
       `did you mean \`${near}\`?`,
     );
-    return null;
+    return {
+      ...node,
+      entries: node.entries.map((one) => (one === entry ? { ...one, key: near } : one)),
+    };
   }
   diagnostics.add(
     'STEP_KIND',
@@ -288,10 +297,12 @@ function parseStop(
   base: { readonly key: string; readonly range: Range; readonly if?: ScalarNode },
 ): Step | null {
   const node = reader.get('stop');
-  if (node?.kind !== 'map') {
-    if (node !== undefined)
-      reader.invalid(node, '`stop` is a map with a `reason`', 'write `stop: { reason: … }`');
-    return null;
+  if (node === undefined) return null;
+  if (node.kind !== 'map') {
+    reader.invalid(node, '`stop` is a map with a `reason`', 'write `stop: { reason: … }`');
+    return node.kind === 'scalar'
+      ? { ...base, kind: 'stop', reason: { ...node, broken: true } }
+      : null;
   }
   const inner = new MapReader(node, diagnostics, { what: '`stop`', keys: ['reason'] });
   const reason = inner.required('reason', 'say to the operator why the run ends here');

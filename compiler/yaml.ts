@@ -95,16 +95,9 @@ export function decodeFile(
 
 export function parseYaml(text: string, diagnostics: Diagnostics): YamlTree {
   let document: Document.Parsed;
+  let unquoted: readonly Range[];
   try {
-    document = parseDocument(text, {
-      version: '1.2',
-      schema: 'core',
-      merge: false,
-      uniqueKeys: true,
-      strict: true,
-      prettyErrors: false,
-      logLevel: 'error',
-    });
+    ({ document, unquoted } = readDocument(text));
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     diagnostics.add(
@@ -113,6 +106,16 @@ export function parseYaml(text: string, diagnostics: Diagnostics): YamlTree {
       'lists and maps are nested too deeply to be read',
     );
     return { root: null, brokenAt: 0 };
+  }
+  for (const range of unquoted) {
+    const expression = text.slice(range.start, range.end);
+    const quote = expression.includes("'") ? '"' : "'";
+    diagnostics.add(
+      'YAML_SYNTAX',
+      range,
+      'inside `{ … }` and `[ … ]` an expression needs quotes',
+      `write \`${quote}${expression}${quote}\``,
+    );
   }
   const brokenAt = reportErrors(document, diagnostics);
   const versionAt = text.search(/^%YAML(?! +1\.2\s*$)/m);
@@ -136,7 +139,41 @@ export function parseYaml(text: string, diagnostics: Diagnostics): YamlTree {
     }
     return { root: null, brokenAt };
   }
-  return { root: new TreeBuilder(document, diagnostics).build(document.contents), brokenAt };
+  const builder = new TreeBuilder(document, diagnostics, unquoted);
+  return { root: builder.build(document.contents), brokenAt };
+}
+
+/**
+ * The document, and the expressions in `{ … }` and `[ … ]` that stand there without quotes. YAML loses its way at
+ * the first of them, so each is read as if it were a quoted text of the same length.
+ */
+function readDocument(text: string): { document: Document.Parsed; unquoted: readonly Range[] } {
+  const unquoted: Range[] = [];
+  for (let readable = text; ;) {
+    const document = parseDocument(readable, {
+      version: '1.2',
+      schema: 'core',
+      merge: false,
+      uniqueKeys: true,
+      strict: true,
+      prettyErrors: false,
+      logLevel: 'error',
+    });
+    const found = unquoted.length < MAX_SYNTAX_ERRORS ? unquotedIn(document, readable) : null;
+    if (found === null) return { document, unquoted };
+    unquoted.push(found);
+    readable = `${readable.slice(0, found.start)}'${'x'.repeat(found.end - found.start - 2)}'${readable.slice(found.end)}`;
+  }
+}
+
+function unquotedIn({ errors }: Document.Parsed, text: string): Range | null {
+  for (const { pos } of errors) {
+    // The `$` alone is a text to YAML; what it cannot read is the `{` behind it.
+    const start = pos[0] - 1;
+    const found = /^\$\{\{[^}\n]*\}\}/.exec(text.slice(Math.max(0, start), start + 1_000))?.[0];
+    if (found !== undefined) return { start, end: start + found.length };
+  }
+  return null;
 }
 
 const SYNTAX_HINTS: { readonly [code: string]: string } = {
@@ -152,7 +189,7 @@ const SYNTAX_HINTS: { readonly [code: string]: string } = {
 
 function reportErrors(document: Document.Parsed, diagnostics: Diagnostics): number {
   let brokenAt = Number.POSITIVE_INFINITY;
-  let syntaxErrors = 0;
+  const syntaxErrors = new Set<number>();
   for (const error of document.errors) {
     const range = { start: error.pos[0], end: Math.max(error.pos[1], error.pos[0] + 1) };
     if (error.code === 'DUPLICATE_KEY') {
@@ -185,7 +222,11 @@ function reportErrors(document: Document.Parsed, diagnostics: Diagnostics): numb
       brokenAt = Math.min(brokenAt, start);
       // Everything behind it was read as text.
       break;
-    } else if (syntaxErrors++ < MAX_SYNTAX_ERRORS) {
+    } else if (syntaxErrors.size > 0 && error.message.includes('in YAML stream')) {
+      // The structure is lost: every token of the rest of the file would be one more mistake.
+      break;
+    } else if (syntaxErrors.size < MAX_SYNTAX_ERRORS && !syntaxErrors.has(range.start)) {
+      syntaxErrors.add(range.start);
       const message = error.message.charAt(0).toLowerCase() + error.message.slice(1);
       diagnostics.add('YAML_SYNTAX', range, message, SYNTAX_HINTS[error.code] ?? '');
     }
@@ -225,12 +266,15 @@ function openingQuote(document: Document.Parsed, end: number): number {
 class TreeBuilder {
   readonly #document: Document.Parsed;
   readonly #diagnostics: Diagnostics;
+  /** Places that were mended to read on, and are reported. */
+  readonly #mended: ReadonlySet<number>;
   #nodes = 0;
   /** A limit is told once. */
   #exhausted = false;
 
-  constructor(document: Document.Parsed, diagnostics: Diagnostics) {
+  constructor(document: Document.Parsed, diagnostics: Diagnostics, mended: readonly Range[]) {
     this.#document = document;
+    this.#mended = new Set(mended.map(({ start }) => start));
     this.#diagnostics = diagnostics;
   }
 
@@ -277,6 +321,15 @@ class TreeBuilder {
           );
           return [];
         }
+        if (key === '__proto__') {
+          this.#diagnostics.add(
+            'VALUE_INVALID',
+            keyRange,
+            '`__proto__` cannot be a key',
+            'choose another word',
+          );
+          return [];
+        }
         if (key === '<<') {
           this.#diagnostics.add(
             'YAML_MERGE_KEY',
@@ -299,6 +352,7 @@ class TreeBuilder {
   #scalar(node: Scalar, range: Range): ScalarNode {
     const { value } = node;
     const kind = 'scalar';
+    if (this.#mended.has(node.range?.[0] ?? -1)) return { kind, value: null, range, broken: true };
     if (typeof value === 'number') {
       const isTooLarge =
         Number.isInteger(value) &&

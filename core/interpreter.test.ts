@@ -195,6 +195,49 @@ describe('a list of steps', () => {
     });
   });
 
+  test('refuses an input that is too large to travel, before the step begins', async () => {
+    // Expressions can write one input many times; a server terminates the run at 2 MiB, without its finally.
+    const text = 'x'.repeat(300_000);
+    const twice: Template = { t: 'text', parts: [text, text] };
+    const plan = planOf({
+      kind: 'try',
+      key: 'guard',
+      steps: [
+        step('a', {
+          with: [
+            ['one', twice],
+            ['two', twice],
+          ],
+        }),
+      ],
+      finally: [step('clean')],
+    });
+    const world = await run(plan, () => ok());
+    expect(world.result).toMatchObject({
+      status: 'failed',
+      error: {
+        code: 'STATE_TOO_LARGE',
+        message: 'The input of guard/a would be 1200019 bytes; at most 1048576 may travel.',
+        step: 'guard/a',
+      },
+    });
+    expect(world.paths).toEqual(['guard/finally/clean']);
+  });
+
+  test('refuses outputs of the run that are too large to travel', async () => {
+    const plan: Plan = {
+      ...planOf(step('a')),
+      outputs: [['all', { t: 'value', value: 'x'.repeat(300_000) }]],
+    };
+    expect((await run(plan, () => ok())).result).toMatchObject({
+      status: 'failed',
+      error: {
+        code: 'STATE_TOO_LARGE',
+        message: 'The outputs of the run would be 300010 bytes; at most 262144 may travel.',
+      },
+    });
+  });
+
   test('refuses outputs that are too large to travel', async () => {
     const world = await run(planOf(step('a')), () => ok({ text: 'x'.repeat(70_000) }));
     expect(world.result).toMatchObject({
@@ -400,6 +443,25 @@ describe('try and finally', () => {
     expect(world.result).toBe('cancelled');
     expect(world.paths).toEqual(['guard/a', 'guard/finally/clean']);
     expect(world.state.steps['guard/a']?.status).toBe('cancelled');
+    expect(world.state.steps['guard/finally/clean']?.status).toBe('succeeded');
+  });
+
+  test('finally runs when the state of the run is full', async () => {
+    // before (its outputs leave 200 bytes) -> guard(a; finally clean)
+    const before = {
+      status: 'succeeded' as const,
+      uses: 'test.step',
+      attempts: 1,
+      outputs: { text: 'x'.repeat(1024 * 1024 - 378) },
+    };
+    const world = await run(planOf(guarded), () => ok({ text: 'x'.repeat(60_000) }), {
+      steps: { before },
+    });
+    expect(world.result).toMatchObject({
+      status: 'failed',
+      error: { code: 'STATE_TOO_LARGE', step: 'guard/a' },
+    });
+    expect(world.paths).toEqual(['guard/finally/clean']);
     expect(world.state.steps['guard/finally/clean']?.status).toBe('succeeded');
   });
 

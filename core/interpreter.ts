@@ -25,7 +25,10 @@ import type {
   TryStep,
 } from './plan.js';
 import {
+  FINALLY_RESERVE_BYTES,
+  MAX_INPUT_BYTES,
   MAX_OUTPUT_BYTES,
+  MAX_RUN_OUTPUT_BYTES,
   MAX_STATE_BYTES,
   type RunResult,
   type RunState,
@@ -97,6 +100,7 @@ export async function interpret(
         evaluateTemplate(template, scopeOf(frame)),
       );
     }
+    assertSize('The outputs of the run', outputs, MAX_RUN_OUTPUT_BYTES, null);
     return { status: 'succeeded', outputs };
   } catch (error) {
     if (!(error instanceof StepEnd)) throw error;
@@ -212,6 +216,7 @@ class Interpreter {
       if (value === null && step.optional.includes(name)) continue;
       input[name] = value;
     }
+    assertSize(`The input of ${path}`, input, MAX_INPUT_BYTES, path);
     const summaryTemplate = step.summary;
     const summary =
       summaryTemplate === undefined
@@ -234,18 +239,7 @@ class Interpreter {
         summary: typeof summary === 'string' ? summary : null,
       });
       if (outcome.kind === 'succeeded') {
-        const size = jsonSizeBytes(outcome.outputs);
-        if (size > MAX_OUTPUT_BYTES) {
-          throw new StepEnd(
-            {
-              code: 'STATE_TOO_LARGE',
-              message: `The outputs of ${path} are ${size} bytes; at most ${MAX_OUTPUT_BYTES} may travel.`,
-              hint: 'Large values belong into a file; pass its FileRef.',
-              step: path,
-            },
-            'failed',
-          );
-        }
+        assertSize(`The outputs of ${path}`, outcome.outputs, MAX_OUTPUT_BYTES, path);
         return outcome.outputs;
       }
       const report: ErrorReport = { ...outcome.error, step: path };
@@ -477,7 +471,9 @@ class Interpreter {
     this.#steps.set(path, state);
     this.#powers.changed(this.#steps);
     const goesOn = state.status === 'running' || state.status === 'succeeded';
-    if (this.#stateBytes > MAX_STATE_BYTES && goesOn) {
+    // `finally` is a reserved id, so only a block of that name has it in its path.
+    const reserve = path.includes('/finally/') ? FINALLY_RESERVE_BYTES : 0;
+    if (this.#stateBytes > MAX_STATE_BYTES + reserve && goesOn) {
       throw new StepEnd(
         {
           code: 'STATE_TOO_LARGE',
@@ -495,8 +491,29 @@ class Interpreter {
   }
 }
 
-function sizeOf(path: string, state: StepState): number {
-  return path.length + 120 + (state.outputs === undefined ? 0 : jsonSizeBytes(state.outputs));
+/** About what a step takes in the state and, its outputs left out, in the view of the run. */
+function sizeOf(path: string, { uses, outputs, error }: StepState): number {
+  return (
+    path.length +
+    uses.length +
+    150 +
+    (outputs === undefined ? 0 : jsonSizeBytes(outputs)) +
+    (error === undefined ? 0 : jsonSizeBytes({ ...error }))
+  );
+}
+
+function assertSize(what: string, value: JsonObject, limit: number, path: string | null): void {
+  const size = jsonSizeBytes(value);
+  if (size <= limit) return;
+  throw new StepEnd(
+    {
+      code: 'STATE_TOO_LARGE',
+      message: `${what} would be ${size} bytes; at most ${limit} may travel.`,
+      hint: 'Large values belong into a file; pass its FileRef.',
+      ...(path === null ? {} : { step: path }),
+    },
+    'failed',
+  );
 }
 
 function endsAs(code: string): 'failed' | 'stopped' {

@@ -1,7 +1,7 @@
 import type { Json } from './json.js';
 
 /** Bytes of a value as JSON text in UTF-8; without an encoder, which the workflow sandbox types do not promise. */
-export function jsonSizeBytes(value: Json | { readonly [key: string]: Json }): number {
+export function jsonSizeBytes(value: Json | object): number {
   const text = JSON.stringify(value);
   let bytes = text.length;
   for (let index = 0; index < text.length; index += 1) {

@@ -31,6 +31,16 @@ export interface RunState {
 export const MAX_OUTPUT_BYTES = 64 * 1024;
 export const MAX_STATE_BYTES = 1024 * 1024;
 
+/** What `finally` steps may add to a state that is full: a claim must be given back also then. */
+export const FINALLY_RESERVE_BYTES = 128 * 1024;
+
+/**
+ * Largest input of one step and largest outputs of a run, likewise. A server takes 2 MiB for one value; beyond
+ * that it terminates the run without its `finally`, and from 4 MiB on the run hangs.
+ */
+export const MAX_INPUT_BYTES = 1024 * 1024;
+export const MAX_RUN_OUTPUT_BYTES = 256 * 1024;
+
 /** How a run ended, or how it stands. */
 export interface RunResult {
   readonly status: RunStatus;

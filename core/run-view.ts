@@ -30,6 +30,12 @@ export interface RunView {
   readonly error?: ErrorReport;
 }
 
+/**
+ * Most steps of items that are listed although they were not reached: a view must fit into one payload, and a long
+ * list over a long block has more of them than that.
+ */
+const MAX_PENDING_IN_ITEMS = 1_000;
+
 /** The view of a run, with the steps in document order; those not reached yet are `pending`. */
 export function toRunView(
   plan: Plan,
@@ -43,7 +49,11 @@ export function toRunView(
     status: result.status,
     stage: stageOf(plan, states),
     outputs: result.outputs,
-    steps: stepViews(plan.steps, '', states),
+    steps: stepViews(plan.steps, '', {
+      states,
+      inItem: false,
+      left: { pending: MAX_PENDING_IN_ITEMS },
+    }),
     ...(result.error === undefined ? {} : { error: result.error }),
   };
 }
@@ -59,33 +69,45 @@ export function stageOf(plan: Plan, states: StepStates): string {
   return stage;
 }
 
-function stepViews(steps: readonly PlanStep[], prefix: string, states: StepStates): StepView[] {
+interface Listing {
+  readonly states: StepStates;
+  readonly inItem: boolean;
+  /** Shared by the whole view. */
+  readonly left: { pending: number };
+}
+
+function stepViews(steps: readonly PlanStep[], prefix: string, listing: Listing): StepView[] {
   return steps.flatMap((step) => {
     const path = `${prefix}${step.key}`;
+    if (listing.inItem && !listing.states.has(path) && --listing.left.pending < 0) return [];
     const uses = step.kind === 'step' ? step.uses : step.kind;
-    return [viewOf(path, uses, states), ...innerViews(step, path, states)];
+    return [viewOf(path, uses, listing.states), ...innerViews(step, path, listing)];
   });
 }
 
-function innerViews(step: PlanStep, path: string, states: StepStates): StepView[] {
+function innerViews(step: PlanStep, path: string, listing: Listing): StepView[] {
   switch (step.kind) {
     case 'foreach': {
       const views: StepView[] = [];
-      for (let index = 0; states.has(`${path}#${index}`); index += 1) {
+      const inside: Listing = { ...listing, inItem: true };
+      for (let index = 0; listing.states.has(`${path}#${index}`); index += 1) {
         const item = `${path}#${index}`;
-        views.push(viewOf(item, 'item', states), ...stepViews(step.steps, `${item}/`, states));
+        views.push(
+          viewOf(item, 'item', listing.states),
+          ...stepViews(step.steps, `${item}/`, inside),
+        );
       }
       return views;
     }
     case 'try':
       return [
-        ...stepViews(step.steps, `${path}/`, states),
-        ...stepViews(step.finally, `${path}/finally/`, states),
+        ...stepViews(step.steps, `${path}/`, listing),
+        ...stepViews(step.finally, `${path}/finally/`, listing),
       ];
     case 'if':
       return [
-        ...stepViews(step.then, `${path}/then/`, states),
-        ...stepViews(step.else, `${path}/else/`, states),
+        ...stepViews(step.then, `${path}/then/`, listing),
+        ...stepViews(step.else, `${path}/else/`, listing),
       ];
     case 'step':
     case 'stop':

@@ -27,6 +27,15 @@ test('the table names pipeline, stage and each step that was reached', () => {
   expect(table).toContain('1 more to come.');
 });
 
+test('a run that has ended is said to have ended', () => {
+  expect(progressTable({ ...view([]), status: 'succeeded' })).toContain(
+    '**frontier-round** succeeded.\n',
+  );
+  expect(progressTable({ ...view([]), status: 'stopped' })).toContain(
+    '**frontier-round** stopped, at candidates.\n',
+  );
+});
+
 test('the table of a long run keeps its end and stays within what Temporal stores', () => {
   const table = progressTable(view(Array.from({ length: 1_000 }, (_, index) => step(index))));
   expect(table.length).toBeLessThan(12_500);

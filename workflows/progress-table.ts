@@ -23,7 +23,7 @@ export function progressTable(view: RunView): string {
   );
   const pending = view.steps.length - reached.length;
   const head = [
-    `**${view.pipeline}** is ${view.status}${view.stage === '' ? '' : `, at ${view.stage}`}.`,
+    `**${view.pipeline}** ${statusWords(view)}.`,
     ...(view.error === undefined
       ? []
       : ['', `**${view.error.code}** ${plain(view.error.message)}`]),
@@ -36,6 +36,11 @@ export function progressTable(view: RunView): string {
   let length = head.length + tail.length + rows.reduce((sum, row) => sum + row.length + 1, 0);
   while (length > MAX_LENGTH && first < rows.length) length -= (rows[first++]?.length ?? 0) + 1;
   return `${head}\n${rows.slice(first).join('\n')}${tail}`;
+}
+
+function statusWords({ status, stage }: RunView): string {
+  if (status === 'succeeded') return status;
+  return `${status === 'running' ? 'is running' : status}${stage === '' ? '' : `, at ${stage}`}`;
 }
 
 function plain(text: string): string {

@@ -27,6 +27,7 @@ import {
 import { errorMessage, isStepErrorCode } from '../core/error.js';
 import { interpret, type Powers, type StepOutcome, type StepRequest } from '../core/interpreter.js';
 import { isJsonObject } from '../core/json.js';
+import { jsonSizeBytes } from '../core/json-size.js';
 import { IR_VERSION } from '../core/plan.js';
 import type { RunResult, RunState, StepState } from '../core/run-state.js';
 import { stageOf, toRunView, type RunView } from '../core/run-view.js';
@@ -36,6 +37,16 @@ import { progressTable } from './progress-table.js';
 
 const STAGE = defineSearchAttributeKey('AditStage', SearchAttributeType.KEYWORD);
 const VERDICT = defineSearchAttributeKey('AditVerdict', SearchAttributeType.KEYWORD);
+
+/** A server ends a run at 51,200 events or 50 MiB; up to 1,000 items may be under way. */
+const MAX_HISTORY_EVENTS = 40_000;
+const MAX_HISTORY_BYTES = 40 * 1024 * 1024;
+
+/** Inputs that one workflow task hands out. */
+const MAX_TASK_BYTES = 2 * 1024 * 1024;
+
+/** A server terminates a run that hands more than 2 MiB to an activity. */
+const MAX_RECORD_BYTES = 2_000_000;
 
 type Call<Argument> = (argument: Argument) => Promise<unknown>;
 
@@ -69,8 +80,12 @@ export async function runPipeline(args: RunArgs): Promise<RunView> {
     if (moved && args.searchAttributes) upsertSearchAttributes([{ key: STAGE, value: now }]);
   };
 
+  const makeRoom = createRoom();
   const powers: Powers = {
-    runStep: (request) => runStep(request, run, args),
+    runStep: async (request) => {
+      await makeRoom(jsonSizeBytes(request.input));
+      return historyIsFull(request) ?? runStep(request, run, args);
+    },
     sleep: (ms, summary) => sleep(ms, { summary: clip(summary) }),
     now: () => Date.now(),
     random: () => Math.random(),
@@ -116,6 +131,11 @@ async function finish(view: RunView, args: RunArgs): Promise<void> {
     startToCloseTimeout: '20s',
     summary: 'write the end of the run into its evidence folder',
   });
+  const sizeBytes = jsonSizeBytes({ ...view }) + jsonSizeBytes({ ...args.plan });
+  if (sizeBytes > MAX_RECORD_BYTES) {
+    log.warn('The end of the run is too large for its evidence folder.', { sizeBytes });
+    return;
+  }
   try {
     await record?.({ view, plan: args.plan });
   } catch (error) {
@@ -123,6 +143,44 @@ async function finish(view: RunView, args: RunArgs): Promise<void> {
       reason: errorMessage(error),
     });
   }
+}
+
+/**
+ * A step that no longer fits into the history fails here, in order: the server itself would end the run
+ * without its `finally`, whose steps may use what is kept back for them.
+ */
+function historyIsFull({ path }: StepRequest): StepOutcome | null {
+  const { historyLength, historySize } = workflowInfo();
+  if (path.includes('/finally/')) return null;
+  if (historyLength <= MAX_HISTORY_EVENTS && historySize <= MAX_HISTORY_BYTES) return null;
+  return {
+    kind: 'failed',
+    error: {
+      code: 'STATE_TOO_LARGE',
+      message: `The history of the run has ${historyLength} events and ${historySize} bytes; the server keeps no room for ${path}.`,
+      hint: 'Split the pipeline, or put large values into files and pass their FileRef.',
+    },
+    retryable: false,
+  };
+}
+
+/**
+ * Waits until the next workflow task when the inputs that were handed out in this one fill its answer: many
+ * items with large inputs start at once, and a server takes no answer beyond 4 MiB.
+ */
+function createRoom(): (bytes: number) => Promise<void> {
+  let task = { historyLength: -1, bytes: 0 };
+  return async (bytes) => {
+    for (;;) {
+      const { historyLength } = workflowInfo();
+      if (historyLength !== task.historyLength) task = { historyLength, bytes: 0 };
+      if (task.bytes === 0 || task.bytes + bytes <= MAX_TASK_BYTES) {
+        task.bytes += bytes;
+        return;
+      }
+      await sleep(1, { summary: 'room for the next inputs' });
+    }
+  };
 }
 
 async function runStep(
