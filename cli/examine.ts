@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, statfs } from 'node:fs/promises';
 import path from 'node:path';
 import { execa } from 'execa';
+import { STANDARD_PATH } from '../adapters/processes/processes.js';
 import type { Settings } from '../adapters/settings/settings.js';
 import { chooseServer, type ServerFlags } from '../adapters/temporal-server/choose-server.js';
 import { connectTo } from '../adapters/temporal-server/connect.js';
@@ -54,7 +55,8 @@ export async function examine(flags: ServerFlags): Promise<Check[]> {
       'python3',
       ['--version'],
       OLDEST_PYTHON,
-      'Install Python 3; task repositories train and measure with it.',
+      'Install Python 3; task repositories train and measure with it, and steps look for programs there only.',
+      STANDARD_PATH,
     ),
     await examineDisk(settings),
     await examineHotkey(settings),
@@ -129,13 +131,15 @@ async function examineProgram(
   args: string[],
   oldest: readonly [number, number],
   wayOut: string,
+  onlyOn?: string,
 ): Promise<Check> {
   const { failed, stdout, stderr } = await execa(program, args, {
+    ...(onlyOn === undefined ? {} : { env: { PATH: onlyOn } }),
     reject: false,
     stdin: 'ignore',
     timeout: 10_000,
   });
-  if (failed) return missing(program, 'not found on PATH', wayOut);
+  if (failed) return missing(program, `not found on ${onlyOn ?? 'PATH'}`, wayOut);
   const version = /(\d+)\.(\d+)(?:\.\d+)?/.exec(`${stdout} ${stderr}`);
   const [major, minor] = [Number(version?.[1]), Number(version?.[2])];
   const [needMajor, needMinor] = oldest;

@@ -8,8 +8,8 @@ export interface Interruption {
 }
 
 /**
- * Turns Ctrl-C and TERM into an abort, so that a command can leave in order. A second one ends it at once;
- * what it leaves running is ended by the next command of its kind.
+ * Turns Ctrl-C and TERM into an abort, so that a command can leave in order. A second one ends it at once, with
+ * the same hint; what it leaves running is ended by the next command of its kind.
  */
 export function listenForInterruption(hint: () => string): Interruption {
   const controller = new AbortController();
@@ -20,6 +20,7 @@ export function listenForInterruption(hint: () => string): Interruption {
       );
       return;
     }
+    process.stderr.write(`${hint()}\n`);
     process.exit(EXIT.interrupted);
   };
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, onSignal);

@@ -14,7 +14,7 @@ export async function keepServices(
 ): Promise<void> {
   const release = lockServices(settings.stateDir, 'dev');
   const interruption = listenForInterruption(
-    () => 'Its data stays: `adit dev` goes on from there.',
+    () => 'What still runs is ended by the next `adit dev`, which goes on from its data.',
   );
   try {
     const services = await startLocalServices({

@@ -106,4 +106,12 @@ describe("a step's status", () => {
       statusText({ path: 'proof', attempt: 9, status: {}, waitingFor: 'epoch 3 is not there yet' }),
     ).toBe('waits: epoch 3 is not there yet');
   });
+
+  it('shortens the ids of what it waits for, so that the reason is read at 80 columns', () => {
+    const waitingFor =
+      'The submission ebbae9a8-3adf-4e21-8cef-05382498c4b1 of 5Eqey2uqwRF7GBoUPNeXCrWcKCqsugwvDn4DBdBiwX3AEzzb is pending.';
+    expect(statusText({ path: 'acceptance', attempt: 1, status: {}, waitingFor })).toBe(
+      'waits: The submission ebbae9a8… of 5Eqey2… is pending.',
+    );
+  });
 });

@@ -149,7 +149,7 @@ function liveRegion(
 
 /** A step's status for people: phase, step of total, loss, ETA, then whatever else it tells. */
 export function statusText({ status, attempt, waitingFor }: PendingStep): string {
-  if (waitingFor !== null) return `waits: ${clean(waitingFor, 160)}`;
+  if (waitingFor !== null) return `waits: ${clean(shortenIds(waitingFor), 160)}`;
   const { phase, step, total, loss, elapsed: _elapsed, eta, ...others } = status;
   const words: string[] = [];
   if (typeof phase === 'string') words.push(clean(phase, 40));
@@ -163,6 +163,13 @@ export function statusText({ status, attempt, waitingFor }: PendingStep): string
   }
   if (attempt > 1) words.push(`attempt ${attempt}`);
   return words.join('  ');
+}
+
+/** UUIDs and SS58 addresses by their beginning: whole, they push the reason off a terminal of 80 columns. */
+function shortenIds(text: string): string {
+  return text
+    .replace(/\b([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b/g, '$1…')
+    .replace(/\b(5[1-9A-HJ-NP-Za-km-z]{5})[1-9A-HJ-NP-Za-km-z]{42}\b/g, '$1…');
 }
 
 function shown(value: Json): string {

@@ -27,6 +27,7 @@ import { describeRun, toShowJson, type RunRecord } from './run-record.js';
 import { createSession, readSettings, settingsOfServices, type Session } from './session.js';
 import { networkOf, startRun } from './start-run.js';
 import { showToEnd } from './watch-to-end.js';
+import { ownName } from './own-name.js';
 
 const PIPELINE = 'pipelines/frontier-round.yaml';
 
@@ -136,7 +137,10 @@ async function runRound(
       printDemoSummary({
         record,
         proof,
-        ui: page,
+        ui:
+          page === null || options.keep === true
+            ? page
+            : `${page} (ends with the demo; --keep leaves it)`,
         historyEvents: description?.historyLength ?? null,
         recipe,
       });
@@ -182,7 +186,7 @@ async function findOpenRun(
       'RUN_NOT_FOUND',
       runId === undefined ? 'There is no demo run to resume.' : `There is no demo run "${runId}".`,
       {
-        hint: 'Start a new one with: adit demo',
+        hint: `Start a new one with: ${ownName()} demo`,
       },
     );
   }
@@ -206,17 +210,17 @@ async function chosenRecipe(folder: string, runId: string): Promise<string | nul
 }
 
 function printKept(services: LocalServices, folder: string): void {
-  print('\nKept running (end them with: adit demo --stop):');
+  print(`\nKept running (end them with: ${ownName()} demo --stop):`);
   printServices(services.current(), folder);
 }
 
 function resumeHint({ lastRun }: DemoMemory, { address, namespace }: DemoOptions): string {
-  if (lastRun === undefined) return 'Nothing had started yet: adit demo';
+  if (lastRun === undefined) return `Nothing had started yet: ${ownName()} demo`;
   const flags = [
     ...(address === undefined ? [] : [`--address ${address}`]),
     ...(namespace === undefined ? [] : [`--namespace ${namespace}`]),
   ];
-  return `All is stopped, and nothing is lost. The run goes on with: ${['adit demo --resume', lastRun, ...flags].join(' ')}`;
+  return `All is stopped, and nothing is lost. The run goes on with: ${[ownName(), 'demo --resume', lastRun, ...flags].join(' ')}`;
 }
 
 function rememberPorts(folder: string, services: LocalServices): void {

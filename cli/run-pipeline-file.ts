@@ -7,6 +7,7 @@ import { toShowJson } from './run-record.js';
 import { openSession } from './session.js';
 import { networkOf, startRun } from './start-run.js';
 import { watchToEnd } from './watch-to-end.js';
+import { ownName } from './own-name.js';
 
 /** `adit run`: the file is checked before anything else, so a mistake in it needs no server to be told. */
 export async function runPipelineFile(file: string, options: RunOptions): Promise<ExitCode> {
@@ -25,7 +26,7 @@ export async function runPipelineFile(file: string, options: RunOptions): Promis
     const { runId, evidence } = await startRun(session, plan, note);
     if (options.detach === true) {
       if (options.json === true) printJson({ runId, roundId: runId, evidence });
-      else print(`${runId}\nFollow it with: adit watch ${runId}`);
+      else print(`${runId}\nFollow it with: ${ownName()} watch ${runId}`);
       return EXIT.done;
     }
     if (options.json === true) note(`Run ${runId}`);

@@ -4,6 +4,7 @@ import { createProgressView, type ProgressView } from './progress.js';
 import { evidenceRoots, type RunRecord } from './run-record.js';
 import type { Session } from './session.js';
 import { createStepWords } from './step-words.js';
+import { ownName } from './own-name.js';
 
 /**
  * Shows a run until it has ended. Ctrl-C ends the watching alone (exit code 130) and says how to come
@@ -15,7 +16,7 @@ export async function watchToEnd(
   options: { json: boolean },
 ): Promise<RunRecord> {
   const interruption = listenForInterruption(
-    () => `The run goes on. Come back with: adit watch ${runId}`,
+    () => `The run goes on. Come back with: ${ownName()} watch ${runId}`,
   );
   try {
     return await showToEnd(session, runId, { ...options, signal: interruption.signal });

@@ -3,6 +3,7 @@ import type { ServerFlags } from '../../adapters/temporal-server/choose-server.j
 import { CliFailure } from '../failure.js';
 import { print, printJson } from '../output.js';
 import { addServerOptions } from '../session.js';
+import { ownName } from '../own-name.js';
 
 export function registerCancel(program: Command): void {
   addServerOptions(program.command('cancel'))
@@ -26,12 +27,12 @@ export function registerCancel(program: Command): void {
         const status = toRunStatus(description.status.name);
         if (status !== 'running') {
           throw new CliFailure('RUN_ENDED', `The run "${runId}" has already ended.`, {
-            hint: `See it with: adit show ${runId}`,
+            hint: `See it with: ${ownName()} show ${runId}`,
           });
         }
         await requestCancel(session, runId, options.reason ?? '');
         if (options.json === true) printJson({ runId, status, requested: true });
-        else print(`Cancellation of ${runId} is requested. Its end: adit watch ${runId}`);
+        else print(`Cancellation of ${runId} is requested. Its end: ${ownName()} watch ${runId}`);
       } finally {
         await session.close();
       }

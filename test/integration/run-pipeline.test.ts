@@ -307,6 +307,28 @@ describe.each([
     );
   });
 
+  test('starts items whose inputs together would not fit into one answer to the server', async () => {
+    const big = { op: 'member', of: { op: 'name', name: 'inputs' }, key: 'big' } as const;
+    const plan: Plan = {
+      ...planOf({
+        kind: 'foreach',
+        key: 'each',
+        items: { op: 'lit', value: Array.from({ length: 12 }, (_, index) => index) },
+        as: 'item',
+        limit: 12,
+        fail: 'fast',
+        steps: [step('work', { with: [['big', { t: 'expr', expr: big }]] })],
+      }),
+      inputs: { big: 'x'.repeat(450_000) },
+    };
+    await withRun(
+      plan,
+      async () => ({}),
+      async (handle) => expect(((await handle.result()) as RunView).status).toBe('succeeded'),
+      cache,
+    );
+  });
+
   test('waits for what is not there yet without a trace in the history', async () => {
     let looks = 0;
     const behaviour: Behaviour = async () => {

@@ -10,6 +10,7 @@ interface Service {
   readonly depends_on?: Record<string, { condition: string }>;
   readonly command?: readonly string[];
   readonly ports?: readonly string[];
+  readonly secrets?: readonly string[];
 }
 
 // There is no container engine where these tests run: the file is read, not started.
@@ -18,6 +19,7 @@ const compose = parse(readFileSync(new URL('../../docker-compose.yml', import.me
 }) as {
   services: Record<string, Service>;
   configs: Record<string, { content: string }>;
+  secrets: Record<string, { file: string }>;
 };
 
 describe('docker-compose.yml', () => {
@@ -52,6 +54,32 @@ describe('docker-compose.yml', () => {
     const known: string[] = [...Object.values(SETTING_VARIABLES), 'TEMPORAL_ADDRESS'];
     for (const name of Object.keys(compose.services['worker']?.environment ?? {}))
       expect(known).toContain(name);
+  });
+
+  test('gives the worker a file for each secret that a setting names', () => {
+    const { environment = {}, secrets = [] } = compose.services['worker'] ?? {};
+    expect(Object.keys(compose.secrets)).toEqual(secrets);
+    for (const variable of [
+      'ADIT_HOTKEY_FILE',
+      'ADIT_HOTKEY_PASSWORD_FILE',
+      'ADIT_PUBLISH_TOKEN_FILE',
+    ]) {
+      const secret = environment[variable]?.match(/\/run\/secrets\/([a-z-]+)\}?$/)?.[1] ?? '';
+      expect(secrets).toContain(secret);
+      expect(compose.secrets[secret]?.file).toMatch(new RegExp(`^\\$\\{${variable}:-`));
+    }
+  });
+
+  test('leaves keys and settings out of the image, which is made of the whole folder', () => {
+    const ignored = readFileSync(new URL('../../.dockerignore', import.meta.url), 'utf8').split(
+      '\n',
+    );
+    for (const name of ['.env', '.git', 'adit.config.yaml', 'dist', 'node_modules'])
+      expect(ignored).toContain(name);
+    for (const { file } of Object.values(compose.secrets)) {
+      const inside = file.match(/:-\.\/(.+)\}$/)?.[1];
+      if (inside !== undefined) expect(ignored).toContain(inside);
+    }
   });
 
   test('exposes nothing beyond this machine', () => {
