@@ -25,7 +25,14 @@ export default defineConfig({
           testTimeout: 60_000,
         },
       },
-      { test: { name: 'corpus', include: ['test/corpus/**/*.test.ts'], pool: 'forks' } },
+      {
+        test: {
+          name: 'corpus',
+          include: ['test/corpus/**/*.test.ts'],
+          pool: 'forks',
+          testTimeout: 60_000,
+        },
+      },
       {
         test: {
           name: 'replay',

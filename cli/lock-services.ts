@@ -19,7 +19,15 @@ import { CliFailure } from './failure.js';
 export function lockServices(stateDir: string, kind: ServicesKind): () => void {
   const folder = servicesFolder(stateDir, kind);
   const file = path.join(folder, 'lock.json');
-  mkdirSync(folder, { recursive: true });
+  try {
+    mkdirSync(folder, { recursive: true });
+  } catch (error) {
+    throw new CliFailure(
+      'STATE_UNUSABLE',
+      `The state folder ${stateDir} cannot be used: ${error instanceof Error ? error.message : String(error)}`,
+      { hint: 'Set ADIT_STATE_DIR to a folder that you can write to.' },
+    );
+  }
   for (;;) {
     try {
       writeFileSync(file, JSON.stringify(identifyProcess(process.pid)), { flag: 'wx' });

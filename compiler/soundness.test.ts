@@ -5,7 +5,8 @@
 import * as fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { z } from 'zod';
-import { interpret, type Powers } from '../core/interpreter.js';
+import { interpret } from '../core/interpreter.js';
+import type { Powers } from '../core/powers.js';
 import type { Json } from '../core/json.js';
 import type { Plan } from '../core/plan.js';
 import type { StepState } from '../core/run-state.js';

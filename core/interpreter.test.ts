@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Expr, Template } from './expression.js';
-import { interpret, type Powers, type StepOutcome, type StepRequest } from './interpreter.js';
+import { interpret } from './interpreter.js';
+import type { Powers, StepOutcome, StepRequest } from './powers.js';
 import type { JsonObject } from './json.js';
 import type { ActivityStep, ForeachStep, Plan, PlanStep } from './plan.js';
 import type { RunResult, RunState } from './run-state.js';

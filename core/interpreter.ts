@@ -9,7 +9,7 @@
  * 3. `finally` runs after success, failure, stop and cancellation, and cannot be cancelled.
  * 4. A step's input holds what its `with` names, nothing else: the cost of a step does not grow with the plan.
  */
-import { errorMessage, isStepErrorCode, STEP_ERRORS, type ErrorReport } from './error.js';
+import type { ErrorReport } from './error.js';
 import { evaluate, evaluateTemplate } from './evaluate.js';
 import type { Expr, Scope } from './expression.js';
 import { isJsonObject, type Json, type JsonObject } from './json.js';
@@ -20,7 +20,6 @@ import type {
   Plan,
   PlanStep,
   RetryOptions,
-  StepOptions,
   StopStep,
   TryStep,
 } from './plan.js';
@@ -35,47 +34,8 @@ import {
   type StepState,
 } from './run-state.js';
 import { jsonSizeBytes } from './json-size.js';
-
-/** One try of one step, as the interpreter asks for it. */
-export interface StepRequest {
-  readonly path: string;
-  readonly uses: string;
-  /** Counted from 1. */
-  readonly start: number;
-  readonly input: JsonObject;
-  readonly options: StepOptions;
-  /** What is left of the step's time, in milliseconds. */
-  readonly remainingMs: number;
-  /** Task queue of the host that must run it; null for the shared queue. */
-  readonly queue: string | null;
-  readonly summary: string | null;
-}
-
-export type StepOutcome =
-  | { readonly kind: 'succeeded'; readonly outputs: JsonObject }
-  | {
-      readonly kind: 'failed';
-      readonly error: ErrorReport;
-      readonly retryable: boolean;
-      readonly retryAfterMs?: number;
-    };
-
-/** What the interpreter cannot do by itself. Every promise may reject with a cancellation. */
-export interface Powers {
-  runStep(request: StepRequest): Promise<StepOutcome>;
-  sleep(ms: number, summary: string): Promise<void>;
-  /** Milliseconds since the epoch. */
-  now(): number;
-  /** From 0 to 1, for jitter. */
-  random(): number;
-  isCancellation(error: unknown): boolean;
-  /** Runs `body` so that a cancellation of the run does not reach it. */
-  shielded<T>(body: () => Promise<T>): Promise<T>;
-  /** Runs `body`; calling `cancel` cancels what it started and nothing else. */
-  scoped<T>(body: (cancel: () => void) => Promise<T>): Promise<T>;
-  /** Called after each change of the state, with the states of all steps by path: one map for the whole run. */
-  changed(steps: ReadonlyMap<string, StepState>): void;
-}
+import type { Powers } from './powers.js';
+import { assertSize, endsAs, expression, StepEnd, timedOut } from './step-end.js';
 
 /** Runs a plan from a state to its end. Rejects only with a cancellation, or with an error that is a bug. */
 export async function interpret(
@@ -105,17 +65,6 @@ export async function interpret(
   } catch (error) {
     if (!(error instanceof StepEnd)) throw error;
     return { status: error.ends, outputs: {}, error: error.report };
-  }
-}
-
-/** A step ended, and its run with it: thrown inside the interpreter only. */
-class StepEnd extends Error {
-  readonly report: ErrorReport;
-  readonly ends: 'failed' | 'stopped';
-  constructor(report: ErrorReport, ends: 'failed' | 'stopped') {
-    super(report.message);
-    this.report = report;
-    this.ends = ends;
   }
 }
 
@@ -502,36 +451,6 @@ function sizeOf(path: string, { uses, outputs, error }: StepState): number {
   );
 }
 
-function assertSize(what: string, value: JsonObject, limit: number, path: string | null): void {
-  const size = jsonSizeBytes(value);
-  if (size <= limit) return;
-  throw new StepEnd(
-    {
-      code: 'STATE_TOO_LARGE',
-      message: `${what} would be ${size} bytes; at most ${limit} may travel.`,
-      hint: 'Large values belong into a file; pass its FileRef.',
-      ...(path === null ? {} : { step: path }),
-    },
-    'failed',
-  );
-}
-
-function endsAs(code: string): 'failed' | 'stopped' {
-  return isStepErrorCode(code) ? STEP_ERRORS[code].ends : 'failed';
-}
-
-function timedOut(path: string, timeoutMs: number): StepEnd {
-  return new StepEnd(
-    {
-      code: 'STEP_TIMEOUT',
-      message: `${path} did not end within its timeout of ${timeoutMs} ms.`,
-      hint: 'Give the step a longer `timeout`.',
-      step: path,
-    },
-    'failed',
-  );
-}
-
 /** Exponential back-off with a jitter of a quarter, so that runs that failed together do not return together. */
 function backoffMs(retry: RetryOptions, start: number, random: number): number {
   const full = Math.min(retry.mostMs, retry.firstMs * retry.factor ** (start - 1));
@@ -555,21 +474,4 @@ function condition(path: string, expr: Expr, frame: Frame): boolean {
     { code: 'EXPRESSION_FAILED', message: `The condition of ${path} is not a bool.`, step: path },
     'failed',
   );
-}
-
-/** An expression that fails ends the run with a code; it never fails the workflow task. */
-function expression<T>(path: string | null, place: string, body: () => T): T {
-  try {
-    return body();
-  } catch (error) {
-    throw new StepEnd(
-      {
-        code: 'EXPRESSION_FAILED',
-        message: `The expression of ${path === null ? place : `${path}, ${place},`} failed: ${errorMessage(error)}`,
-        hint: 'Guard it with has(...) or a condition.',
-        ...(path === null ? {} : { step: path }),
-      },
-      'failed',
-    );
-  }
 }

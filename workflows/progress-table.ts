@@ -16,12 +16,15 @@ const MAX_LENGTH = 12_000;
 
 /** The run as a Markdown table, for the Temporal UI. */
 export function progressTable(view: RunView): string {
-  const reached = view.steps.filter((step) => step.status !== 'pending');
+  const reached = view.steps.filter(
+    // A condition that did not stop the run is no news.
+    ({ status, uses }) => status !== 'pending' && !(status === 'skipped' && uses === 'stop'),
+  );
   const rows = reached.map(
     (step) =>
       `| ${MARKS[step.status]} | ${step.path} | ${step.uses} | ${step.status} | ${step.attempts || ''} | ${step.error?.code ?? ''} |`,
   );
-  const pending = view.steps.length - reached.length;
+  const pending = view.steps.filter(({ status }) => status === 'pending').length;
   const head = [
     `**${view.pipeline}** ${statusWords(view)}.`,
     ...(view.error === undefined

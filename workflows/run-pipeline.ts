@@ -25,10 +25,11 @@ import {
   type ActivityOptions,
 } from '@temporalio/workflow';
 import { errorMessage, isStepErrorCode } from '../core/error.js';
-import { interpret, type Powers, type StepOutcome, type StepRequest } from '../core/interpreter.js';
+import { interpret } from '../core/interpreter.js';
 import { isJsonObject } from '../core/json.js';
 import { jsonSizeBytes } from '../core/json-size.js';
 import { IR_VERSION } from '../core/plan.js';
+import type { Powers, StepOutcome, StepRequest } from '../core/powers.js';
 import type { RunResult, RunState, StepState } from '../core/run-state.js';
 import { stageOf, toRunView, type RunView } from '../core/run-view.js';
 import type { StepCall } from '../core/step-call.js';

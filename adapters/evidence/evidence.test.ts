@@ -26,6 +26,14 @@ describe('the evidence folder', () => {
     ]);
   });
 
+  test('keeps a step whose path is longer than a file name may be', async () => {
+    const long = `${'block/'.repeat(60)}step`;
+    await evidence.writeStep('run-2', `${long}1`, { path: `${long}1` });
+    await evidence.writeStep('run-2', `${long}2`, { path: `${long}2` });
+    const paths = (await evidence.readSteps('run-2')).map(({ path: at }) => at);
+    expect(new Set(paths)).toEqual(new Set([`${long}1`, `${long}2`]));
+  });
+
   test('stays inside the state folder whatever a run is called', () => {
     for (const runId of ['../../etc', '..', '.', '/etc/passwd']) {
       expect(path.dirname(evidence.directory(runId))).toBe(path.join(folder, 'runs'));

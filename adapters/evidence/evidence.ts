@@ -66,11 +66,13 @@ export function createEvidence(stateDir: string): Evidence {
   };
 }
 
-/** A run id or step path as one file name: no separator, nothing hidden, readable. */
+/** A run id or step path as one file name: no separator, nothing hidden, readable, never too long. */
 function fileName(text: string): string {
-  return text
+  const name = text
     .replace(/[^A-Za-z0-9._#[\]~-]/g, (char) => (char === '/' ? '@' : '_'))
     .replace(/^\.+/, '_');
+  if (name.length <= 160) return name;
+  return `${name.slice(0, 120)}~${createHash('sha256').update(text).digest('hex').slice(0, 32)}`;
 }
 
 /** Whole or not at all, and on the disk before it returns. */
