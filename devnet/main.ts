@@ -220,6 +220,18 @@ function summary(addresses: DevnetAddresses): string {
 
 async function main(): Promise<void> {
   process.stdout.on('error', () => undefined);
+  // Before anything starts: whoever reads the ready line may end us at once, and then all must be closed too.
+  let times = 0;
+  const asked = new Promise<void>((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+      process.on(signal, () => {
+        times += 1;
+        // Whoever asks again does not want to wait.
+        if (times > 2) process.exit(130);
+        resolve();
+      });
+    }
+  });
   const result = await runDevnetCommand(process.argv.slice(2), process.env, {
     out: (text) => process.stdout.write(text),
     err: (text) => process.stderr.write(text),
@@ -228,14 +240,9 @@ async function main(): Promise<void> {
     process.exitCode = result;
     return;
   }
-  let closing = false;
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-    process.on(signal, () => {
-      if (closing) return;
-      closing = true;
-      void result.close().then(() => process.exit(0));
-    });
-  }
+  await asked;
+  await result.close();
+  process.exit(0);
 }
 
 if (
