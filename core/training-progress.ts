@@ -17,6 +17,8 @@ export interface TrainingProgress {
   readOutput(text: string): void;
   /** Takes the next piece of the metrics file: one JSON object a line; anything else is ignored. */
   readMetrics(text: string): void;
+  /** How many numbers were read so far, whether they are other ones than before or not. */
+  readings(): number;
   /** The latest value of each finite number seen, by name. */
   metrics(): { [name: string]: number };
   /** A short status for people: what of `phase step total loss elapsed eta` and the patterns is known. */
@@ -30,6 +32,7 @@ export function createTrainingProgress(
   const latest = new Map<string, number>();
   let phase: string | null = null;
   let lastLine = '';
+  let readings = 0;
   const compiled = Object.entries(patterns).map(([name, pattern]) => {
     const [before = '', after = ''] = pattern.split('{}', 2);
     return { name, before, after };
@@ -37,7 +40,9 @@ export function createTrainingProgress(
 
   function note(name: string, value: number): void {
     if (!Number.isFinite(value)) return;
-    if (latest.has(name) || latest.size < MOST_METRICS) latest.set(name, value);
+    if (!latest.has(name) && latest.size >= MOST_METRICS) return;
+    latest.set(name, value);
+    readings += 1;
   }
 
   function noteWord(name: string, text: string): void {
@@ -91,6 +96,7 @@ export function createTrainingProgress(
   return {
     readOutput: output,
     readMetrics: metricsFile,
+    readings: () => readings,
     metrics: () => Object.fromEntries(latest),
     status() {
       const status: { [name: string]: Json } = {};

@@ -1,0 +1,130 @@
+/** The processes of this machine, as /proc tells: who is who. Who belongs to a program is in program-tree.ts. */
+import { closeSync, openSync, readSync } from 'node:fs';
+import { readdir, readFile, readlink } from 'node:fs/promises';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { StepError } from '../core/error.js';
+
+/**
+ * One process, for good. A pid alone is used again; together with the ticks at which the process began, the
+ * boot, and the pid namespace in which the pid counts, it is not.
+ */
+export interface ProcessIdentity {
+  readonly pid: number;
+  readonly startTicks: number;
+  readonly bootId: string;
+  /** Where `pid` counts, as /proc/self/ns/pid names it; empty in records that do not say it: taken as ours. */
+  readonly pidNamespace: string;
+}
+
+/** A living process. */
+export interface ProcessStat {
+  readonly pid: number;
+  readonly parent: number;
+  readonly group: number;
+  readonly startTicks: number;
+}
+
+/** A living process; null when there is none or it is a zombie. */
+export async function readStat(pid: number): Promise<ProcessStat | null> {
+  return readStatNow(pid);
+}
+
+function readStatNow(pid: number): ProcessStat | null {
+  const text = readProcFile(`/proc/${pid}/stat`);
+  // The name stands in parentheses and may hold blanks and parentheses itself.
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+  if (text === '' || fields[0] === 'Z' || fields[0] === 'X') return null;
+  return {
+    pid,
+    parent: Number(fields[1]),
+    group: Number(fields[2]),
+    startTicks: Number(fields[19]),
+  };
+}
+
+/** So many processes are read before others get their turn. */
+const READ_AT_ONCE = 200;
+
+/** Every living process that this one can see, as `read` tells them. */
+export async function mapProcesses<T>(read: (stat: ProcessStat) => T): Promise<T[]> {
+  const names = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
+  const found: T[] = [];
+  for (const [index, name] of names.entries()) {
+    if (index % READ_AT_ONCE === READ_AT_ONCE - 1) await nextTurn();
+    const stat = readStatNow(Number(name));
+    if (stat !== null) found.push(read(stat));
+  }
+  return found;
+}
+
+/** Every living process that this one can see. */
+export function readProcesses(): Promise<ProcessStat[]> {
+  return mapProcesses((stat) => stat);
+}
+
+const buffer = Buffer.alloc(64 * 1024);
+
+/**
+ * A file of /proc, its bytes as latin1; empty when it cannot be read. Not asynchronous: the kernel
+ * has the text at once, and a thread for each of some hundred files costs ten times more than reading them.
+ */
+export function readProcFile(file: string): string {
+  let fd: number;
+  try {
+    fd = openSync(file, 'r');
+  } catch {
+    return '';
+  }
+  try {
+    let text = '';
+    for (;;) {
+      const length = readSync(fd, buffer, 0, buffer.length, null);
+      if (length === 0) return text;
+      text += buffer.toString('latin1', 0, length);
+    }
+  } catch {
+    // It ended between the two.
+    return '';
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** The pid namespace of a process, `pid:[4026531836]`; null when it is gone or belongs to someone else. */
+export function readPidNamespace(pid: number | 'self'): Promise<string | null> {
+  return readlink(`/proc/${pid}/ns/pid`).catch(() => null);
+}
+
+async function readBootId(): Promise<string> {
+  try {
+    return (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
+  } catch (error) {
+    throw new StepError(
+      'PROGRAM_UNUSABLE',
+      'Programs are followed through /proc, which this system does not have.',
+      { hint: 'Run the process host on Linux.', cause: error },
+    );
+  }
+}
+
+/** The identity of a living process; null when it has ended. Throws PROGRAM_UNUSABLE where there is no /proc. */
+export async function identify(pid: number): Promise<ProcessIdentity | null> {
+  const bootId = await readBootId();
+  const pidNamespace = (await readPidNamespace('self')) ?? '';
+  const stat = await readStat(pid);
+  return stat === null ? null : { pid, startTicks: stat.startTicks, bootId, pidNamespace };
+}
+
+/**
+ * Whether exactly this process lives. `elsewhere`: its pid counts in another pid namespace of this boot, so
+ * that only the program's lock can tell.
+ */
+export async function look(identity: ProcessIdentity): Promise<'alive' | 'gone' | 'elsewhere'> {
+  if ((await readBootId()) !== identity.bootId) return 'gone';
+  const here = await readPidNamespace('self');
+  if (identity.pidNamespace !== '' && here !== null && identity.pidNamespace !== here) {
+    return 'elsewhere';
+  }
+  const stat = await readStat(identity.pid);
+  return stat?.startTicks === identity.startTicks ? 'alive' : 'gone';
+}
