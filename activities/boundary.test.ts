@@ -1,11 +1,15 @@
-import { setTimeout as sleep } from 'node:timers/promises';
+import { existsSync, readFileSync } from 'node:fs';
+import path from 'node:path';
 import { asyncLocalStorage, type Context } from '@temporalio/activity';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { NotYet, StepError } from '../core/error.js';
 import type { StepCall } from '../core/step-call.js';
 import { createStepRig, type StepRig } from '../test/fakes/step-context.js';
+import { isProcessAlive } from '../test/support/processes.js';
+import { until } from '../test/support/until.js';
 import { createActivities } from './boundary.js';
+import { runProgram } from './program.js';
 import { defineStep, type StepContext } from './step-type.js';
 
 /** Just as much of Temporal's context as the boundary uses. */
@@ -18,7 +22,7 @@ interface FakeActivity {
     startToCloseTimeoutMs: number;
   };
   readonly cancellationSignal: AbortSignal;
-  cancellationDetails: { workerShutdown: boolean; timedOut: boolean } | undefined;
+  cancellationDetails: object | undefined;
   heartbeat(details: unknown): void;
 }
 
@@ -60,6 +64,7 @@ describe('the boundary', () => {
   async function run(
     body: (context: StepContext) => Promise<{ n: number; text?: string }>,
     given: StepCall = call(),
+    { program }: { program?: true } = {},
   ): Promise<unknown> {
     const stepType = defineStep({
       name: 'test.step',
@@ -68,6 +73,7 @@ describe('the boundary', () => {
       output: z.object({ n: z.number(), text: z.string().optional() }),
       defaults: { timeout: '1m' },
       errors: [],
+      ...(program === undefined ? {} : { program }),
       example: '',
       run: (_input, context) => body(context),
     });
@@ -86,6 +92,12 @@ describe('the boundary', () => {
       nonRetryable: true,
       details: [{ retryable: true, retryAfterMs: 7 }],
     });
+  });
+
+  it('knows that after a reset a first attempt need not be the first', async () => {
+    const first = async ({ firstAttempt }: StepContext) => ({ n: firstAttempt ? 1 : 0 });
+    expect(await run(first)).toEqual({ n: 1 });
+    expect(await run(first, call({ reset: true }))).toEqual({ n: 0 });
   });
 
   it('lets a bug pass, so that it is retried until the mended build runs', async () => {
@@ -130,6 +142,15 @@ describe('the boundary', () => {
     expect(acted).toBe(false);
   });
 
+  it('tells until when a person may be asked about what it has waited for too long', async () => {
+    activity.info.scheduleToCloseTimeoutMs = 1_000;
+    const held = () => Promise.reject(new NotYet('EFFECTS_HELD', 'Held.', 5_000, 77));
+    await expect(run(held)).rejects.toMatchObject({
+      type: 'EFFECTS_HELD',
+      details: [{ askUntilMs: 77 }],
+    });
+  });
+
   it('waits without an error for what is not there yet, and looks a last time before the deadline', async () => {
     const notYet = () =>
       Promise.reject(new NotYet('SUBMISSION_UNDECIDED', 'It is pending.', 600_000));
@@ -152,25 +173,75 @@ describe('the boundary', () => {
     await expect(cancelled).rejects.toBe(reason);
   });
 
-  it('leaves a program to the next attempt, but not once the time of the attempt is over', async () => {
-    const isLeft = async (): Promise<boolean> => {
-      let left = false;
-      await run(async ({ isShutdown }) => {
-        await sleep(5);
-        left = isShutdown();
-        return { n: 1 };
-      });
-      return left;
+  it('waits for a host that does not answer, since its programs go on', async () => {
+    const lost = () =>
+      Promise.reject(new StepError('HOST_UNAVAILABLE', 'The process host does not answer.'));
+    await expect(run(lost)).rejects.toMatchObject({
+      type: 'NOT_YET',
+      message: 'The process host does not answer.',
+      nonRetryable: false,
+      nextRetryDelay: 5_000,
+    });
+    activity.info.scheduledTimestampMs -= 58_500;
+    await expect(run(lost)).rejects.toMatchObject({ type: 'HOST_UNAVAILABLE', nonRetryable: true });
+    expect(await run(async ({ deadlineMs }) => ({ n: deadlineMs === null ? 1 : 0 }))).toEqual({
+      n: 0,
+    });
+    await expect(run(lost, call(), { program: true })).rejects.toMatchObject({ type: 'NOT_YET' });
+  });
+
+  it('tells until when a person may be waited for', async () => {
+    const asking = run(() =>
+      Promise.reject(new StepError('EFFECT_UNKNOWN', 'Not known.', { askUntilMs: 12_345 })),
+    );
+    await expect(asking).rejects.toMatchObject({
+      type: 'EFFECT_UNKNOWN',
+      details: [{ retryable: false, askUntilMs: 12_345 }],
+    });
+  });
+
+  describe('and the program of a step that is aborted', () => {
+    const nothing = {
+      cancelRequested: false,
+      paused: false,
+      reset: false,
+      timedOut: false,
+      workerShutdown: false,
+      notFound: false,
     };
-    expect(await isLeft()).toBe(false);
-    activity.cancellationDetails = { workerShutdown: false, timedOut: true };
-    expect(await isLeft()).toBe(true);
-    activity.info.startToCloseTimeoutMs = 1;
-    expect(await isLeft()).toBe(false);
-    activity.info.startToCloseTimeoutMs = 60_000;
-    activity.info.scheduledTimestampMs -= 60_000;
-    expect(await isLeft()).toBe(false);
-    activity.cancellationDetails = { workerShutdown: true, timedOut: false };
-    expect(await isLeft()).toBe(true);
+
+    /** Aborts the step while its program runs; returns whether that lives on, and what was thrown. */
+    async function abortWith(
+      details: Partial<typeof nothing>,
+    ): Promise<{ lives: boolean; thrown: unknown }> {
+      const pidFile = path.join(rig.stateDir, 'pid');
+      const reason = new Error('aborted');
+      const running = run(
+        async (context) => {
+          const command = `echo $$ > ${pidFile}.tmp; mv ${pidFile}.tmp ${pidFile}; sleep 60`;
+          await runProgram(context, { program: { command } });
+          return { n: 1 };
+        },
+        call(),
+        { program: true },
+      ).catch((error: unknown) => error);
+      await until('the program', () => existsSync(pidFile));
+      const pid = Number(readFileSync(pidFile, 'utf8'));
+      activity.cancellationDetails = { ...nothing, ...details };
+      controller.abort(reason);
+      const thrown = await running;
+      return { lives: await isProcessAlive(pid), thrown: thrown === reason };
+    }
+
+    it.each([
+      ['is cancelled', { cancelRequested: true }, false],
+      ['is paused', { paused: true }, false],
+      ['has a worker that shuts down', { workerShutdown: true, cancelRequested: true }, true],
+      ['was lost by a worker that was cut off', { timedOut: true, notFound: true }, true],
+      ['is reset', { reset: true }, true],
+      ['is no longer known', { notFound: true }, true],
+    ])('when it %s', async (_what, details, lives) => {
+      expect(await abortWith(details)).toEqual({ lives, thrown: true });
+    });
   });
 });

@@ -3,11 +3,12 @@
  *
  * The only place where our errors become Temporal's. A StepError is never retried by Temporal: it goes
  * back to the interpreter, which counts it. "Not yet" is retried by Temporal without a trace in the
- * history. Anything else is a bug and passes through, so that it is retried until the mended build runs.
+ * history; so is a host that does not answer, for its programs go on and the same start finds them again. Anything
+ * else is a bug and passes through, so that it is retried until the mended build runs.
  */
 import { createHash } from 'node:crypto';
 import { ApplicationFailure, Context, log } from '@temporalio/activity';
-import { ApplicationFailureCategory } from '@temporalio/common';
+import { ApplicationFailureCategory, type ActivityCancellationDetails } from '@temporalio/common';
 import type { z } from 'zod';
 import { canonicalJson } from '../core/canonical-json.js';
 import { errorMessage, NotYet, STEP_ERRORS, StepError } from '../core/error.js';
@@ -57,18 +58,14 @@ async function runStep(
   const { info, cancellationSignal: signal } = activity;
   let status: Json = { step: call.path };
   const beat = setInterval(() => activity.heartbeat(status), HEARTBEAT_EVERY_MS);
-  const startedMs = Date.now();
-  const startedAt = new Date(startedMs).toISOString();
+  const startedAt = new Date().toISOString();
+  // A step that runs a program has none: the host keeps its time.
   const deadlineMs =
-    info.scheduleToCloseTimeoutMs > 0
+    stepType.program !== true && info.scheduleToCloseTimeoutMs > 0
       ? info.scheduledTimestampMs + info.scheduleToCloseTimeoutMs
       : null;
-  // After it nobody takes this attempt's program over: the step, or this start of it, has ended.
-  const attemptEndsMs = Math.min(
-    deadlineMs ?? Infinity,
-    info.startToCloseTimeoutMs > 0 ? startedMs + info.startToCloseTimeoutMs : Infinity,
-  );
-  const record = (end: object): Promise<void> =>
+  let recorded = Promise.resolve();
+  const write = (end: object): Promise<void> =>
     adapters.evidence
       .writeStep(call.runId, call.path, {
         path: call.path,
@@ -83,18 +80,18 @@ async function runStep(
       .catch((error: unknown) => {
         log.warn('The evidence of a step could not be written.', { reason: errorMessage(error) });
       });
+  /** One after the other; that it began is told while it runs. */
+  const record = (end: object): Promise<void> => {
+    recorded = recorded.then(() => write(end));
+    return recorded;
+  };
   const context: StepContext = {
     call,
-    firstAttempt: info.attempt === 1 && call.start === 1,
+    firstAttempt: info.attempt === 1 && call.start === 1 && call.reset !== true,
     attempt: info.attempt,
     scheduledAtMs: info.currentAttemptScheduledTimestampMs,
     deadlineMs,
     signal,
-    isShutdown: () => {
-      const details = activity.cancellationDetails;
-      if (details?.workerShutdown === true) return true;
-      return details?.timedOut === true && Date.now() < attemptEndsMs;
-    },
     progress: (report) => {
       status = { step: call.path, ...report };
       activity.heartbeat(status);
@@ -103,7 +100,7 @@ async function runStep(
   };
 
   try {
-    await record({ status: 'running' });
+    void record({ status: 'running' });
     activity.heartbeat(status);
     await assertNetwork(call, adapters);
     const input = parse(
@@ -132,12 +129,16 @@ async function runStep(
     return outputs;
   } catch (error) {
     // A cancelled step is cancelled, whatever its adapters made of the interruption.
-    if (signal.aborted) throw signal.reason;
-    if (error instanceof NotYet) {
-      const afterMs = nextLookMs(error.afterMs, deadlineMs);
+    if (signal.aborted) {
+      if (stepType.program === true) await endProgram(context, activity.cancellationDetails);
+      throw signal.reason;
+    }
+    const wait = toWait(error);
+    if (wait !== null) {
+      const afterMs = nextLookMs(wait.afterMs, deadlineMs);
       if (afterMs !== null) {
-        await record({ status: 'waiting', waitingFor: error.message });
-        throw toNotYetFailure(error.message, afterMs);
+        await record({ status: 'waiting', waitingFor: wait.message });
+        throw toNotYetFailure(wait.message, afterMs);
       }
     }
     const final = error instanceof NotYet ? toWaitedEnough(error) : toDiskError(error);
@@ -154,6 +155,51 @@ async function runStep(
   } finally {
     clearInterval(beat);
   }
+}
+
+/**
+ * Ends the program of a step that was aborted, where the reason asks for it. When that fails the abort goes through
+ * all the same: after a cancellation the workflow has the end confirmed, after a pause the next attempt adopts.
+ */
+async function endProgram(
+  { call, scheduledAtMs, adapters }: StepContext,
+  details: ActivityCancellationDetails | undefined,
+): Promise<void> {
+  const reason = endReasonOf(details);
+  if (reason === null) return;
+  try {
+    await adapters.processes.endStep({
+      runId: call.runId,
+      stepPath: call.path,
+      token: scheduledAtMs,
+      reason,
+    });
+  } catch (error) {
+    log.warn('The program of a step could not be ended.', { reason: errorMessage(error) });
+  }
+}
+
+/**
+ * Why the program of an aborted step must end; null when it goes on, for the attempt that follows. The order
+ * matters: a local timeout sets `notFound` too. That alone ends nothing, since a worker that was frozen while
+ * another took over sees it as well.
+ */
+function endReasonOf(
+  details: ActivityCancellationDetails | undefined,
+): 'paused' | 'cancelled' | null {
+  if (details === undefined || details.workerShutdown || details.timedOut) return null;
+  if (details.paused) return 'paused';
+  if (details.reset) return null;
+  return details.cancelRequested ? 'cancelled' : null;
+}
+
+const HOST_AGAIN_MS = 5_000;
+
+/** What the step waits for and when to look again; null when the error is none to wait for. */
+function toWait(error: unknown): Pick<NotYet, 'message' | 'afterMs'> | null {
+  if (error instanceof NotYet) return error;
+  if (!(error instanceof StepError) || error.code !== 'HOST_UNAVAILABLE') return null;
+  return { message: error.message, afterMs: HOST_AGAIN_MS };
 }
 
 function parse<T extends z.ZodType>(
@@ -200,7 +246,8 @@ function mismatch(message: string): StepError {
   });
 }
 
-function toApplicationFailure(error: StepError): ApplicationFailure {
+/** The failure that the interpreter reads: its code, and what it decides by. */
+export function toApplicationFailure(error: StepError): ApplicationFailure {
   return ApplicationFailure.create({
     message: error.message,
     type: error.code,
@@ -210,6 +257,7 @@ function toApplicationFailure(error: StepError): ApplicationFailure {
         retryable: STEP_ERRORS[error.code].retryable,
         ...(error.hint === undefined ? {} : { hint: error.hint }),
         ...(error.retryAfterMs === undefined ? {} : { retryAfterMs: error.retryAfterMs }),
+        ...(error.askUntilMs === undefined ? {} : { askUntilMs: error.askUntilMs }),
       },
     ],
   });
@@ -238,9 +286,10 @@ function toDiskError(error: unknown): unknown {
   });
 }
 
-function toWaitedEnough({ code, message }: NotYet): StepError {
+function toWaitedEnough({ code, message, askUntilMs }: NotYet): StepError {
   return new StepError(code, message, {
     hint: 'The step waited for its whole timeout; give it a longer `timeout`.',
+    ...(askUntilMs === undefined ? {} : { askUntilMs }),
   });
 }
 

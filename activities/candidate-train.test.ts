@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -47,6 +47,11 @@ describe('candidate.train', () => {
       rig.context('trained', changes),
     );
 
+  const program = { timeoutMs: 60_000 };
+  const within = (changes: object): Changes => ({
+    call: { ...rig.context('trained').call, program, ...changes },
+  });
+
   it('stores the artifact, the log and the last metrics, and returns the workspace as it was', async () => {
     const result = await train(
       'echo phase=float step=1/2 loss=3.5 elapsed=1; echo \'{"val": 2.25}\' >> $ADIT_METRICS_FILE; echo ppl now 4.5; printf bytes > $ADIT_OUTPUT_DIR/model.zip',
@@ -83,17 +88,28 @@ describe('candidate.train', () => {
     });
   });
 
-  it('tells the deadline and keeps the checkpoint for the next start of equal inputs', async () => {
+  it('keeps the checkpoint for the next start of equal inputs', async () => {
     const command =
-      'echo $ADIT_DEADLINE > $ADIT_OUTPUT_DIR/artifact; echo step >> $ADIT_CHECKPOINT_DIR/state; wc -l < $ADIT_CHECKPOINT_DIR/state >> $ADIT_OUTPUT_DIR/artifact';
-    const deadlineMs = Date.now() + 60_000;
-    await train(command, {}, { deadlineMs });
-    const second = await train(command, {}, { deadlineMs, start: 2 });
-    const other = await train(command, { env: { SEED: '2' } }, { deadlineMs, start: 3 });
+      'echo step >> $ADIT_CHECKPOINT_DIR/state; wc -l < $ADIT_CHECKPOINT_DIR/state >> $ADIT_OUTPUT_DIR/artifact';
+    await train(command);
+    const second = await train(command, {}, { start: 2 });
+    const other = await train(command, { env: { SEED: '2' } }, { start: 3 });
     const read = async (artifact: Artifact): Promise<string> =>
       (await rig.adapters.store.read(artifact.file)).toString();
-    expect(await read(second.artifact)).toBe(`${Math.floor(deadlineMs / 1_000)}\n2\n`);
-    expect(await read(other.artifact)).toBe(`${Math.floor(deadlineMs / 1_000)}\n1\n`);
+    expect(await read(second.artifact)).toBe('2\n');
+    expect(await read(other.artifact)).toBe('1\n');
+  });
+
+  it('tells the command when it will be ended', async () => {
+    const before = Math.floor(Date.now() / 1_000);
+    const { artifact } = await train(
+      'echo $ADIT_DEADLINE > $ADIT_OUTPUT_DIR/artifact',
+      {},
+      within({}),
+    );
+    const told = Number((await rig.adapters.store.read(artifact.file)).toString());
+    expect(told).toBeGreaterThanOrEqual(before + 59);
+    expect(told).toBeLessThanOrEqual(Math.ceil(Date.now() / 1_000) + 60);
   });
 
   it('takes the result of a training that ended well although the disk is nearly full now', async () => {
@@ -136,21 +152,88 @@ describe('candidate.train', () => {
     });
   });
 
-  it('is ended as a whole when it is cancelled', async () => {
-    const controller = new AbortController();
-    const reason = new Error('cancelled');
-    const running = train(
-      `sleep 600 & echo $! > ${file('child')}; touch ${file('started')}; wait`,
-      {},
-      { signal: controller.signal },
+  const trainsOn =
+    'echo part > $ADIT_OUTPUT_DIR/artifact; i=0; while :; do i=$((i+1)); echo loss=$((9-i)); sleep 0.05; done';
+
+  it('stops when its rule holds, and takes what was trained so far', async () => {
+    const result = await train(trainsOn, { stop_when: 'metrics.loss < 5', patience: 2 });
+    expect(result.stopped_by).toBe('stop_when');
+    expect(result.metrics['loss']).toBeLessThan(5);
+    expect((await rig.adapters.store.read(result.artifact.file)).toString()).toBe('part\n');
+  });
+
+  it("stops in time for what follows before the run's deadline", async () => {
+    const result = await train(
+      trainsOn,
+      { reserve: '1h', grace: '100ms' },
+      within({ runDeadlineMs: Date.now() + 3_600_000 + 1_000 }),
     );
-    await until(() => existsSync(file('started')));
-    controller.abort(reason);
-    await expect(running).rejects.toBe(reason);
-    const child = readFileSync(file('child'), 'utf8').trim();
-    expect(
-      existsSync(`/proc/${child}`) && !/\) Z/.test(readFileSync(`/proc/${child}/stat`, 'utf8')),
-    ).toBe(false);
+    expect(result.stopped_by).toBe('deadline');
+  });
+
+  it('warns the command with the signal that it asked for', async () => {
+    const result = await train(
+      'trap "echo warned > $ADIT_OUTPUT_DIR/artifact; exit 0" USR1; while :; do sleep 0.02; done',
+      { warn_signal: 'USR1', warn_before: '59s' },
+      within({}),
+    );
+    expect(result.stopped_by).toBe('completed');
+    expect((await rig.adapters.store.read(result.artifact.file)).toString()).toBe('warned\n');
+  });
+
+  it('says what stopped a training that left nothing', async () => {
+    await expect(
+      train('while :; do echo loss=1; sleep 0.02; done', { stop_when: 'metrics.loss < 2' }),
+    ).rejects.toMatchObject({
+      code: 'OUTPUT_MISSING',
+      message:
+        "The training was stopped by `stop_when` and left no artifact: The program's output file artifact does not exist.",
+    });
+  });
+
+  it('does not begin when there is no time left', async () => {
+    await expect(
+      train(`touch ${file('ran')}`, {}, within({ runDeadlineMs: Date.now() + 60_500 })),
+    ).rejects.toMatchObject({
+      code: 'PROGRAM_TIMEOUT',
+      message:
+        "There is no time left to train: the run's deadline is in 1m 00s, and 30m of it are kept for what follows.",
+    });
+    expect(existsSync(file('ran'))).toBe(false);
+  });
+
+  it('ends a training that hangs', async () => {
+    await expect(train('echo step=1; sleep 600', { stalled_after: '200ms' })).rejects.toMatchObject(
+      {
+        code: 'PROGRAM_STALLED',
+        message: 'The program wrote neither output nor metrics for 0.4 s, and was ended.',
+      },
+    );
+  });
+
+  it.each([
+    ['metrics.loss <', 'candidate.train: stop_when: the expression ends too early'],
+    ['loss < 2', 'candidate.train: stop_when: there is no `loss` here'],
+    ['metrics.loss', 'candidate.train: stop_when: a condition is true or false; this gives number'],
+  ])('refuses the rule %s', async (stop_when, message) => {
+    await expect(train('true', { stop_when })).rejects.toMatchObject({
+      code: 'STEP_INPUT_INVALID',
+      message,
+    });
+  });
+
+  it.each([
+    [{ reserve: 'long' }, 'is no duration, such as `90s` or `1h30m`'],
+    [{ patience: 0 }, 'Too small'],
+    [{ warn_signal: 'KILL' }, 'Invalid option'],
+  ])('refuses the input %j', (input, message) => {
+    const parsed = candidateTrain.input.safeParse({
+      workspace,
+      task: createTask(),
+      command: 'x',
+      ...input,
+    });
+    expect(parsed.error?.issues[0]?.message).toContain(message);
   });
 
   it('refuses names of variables that Adit sets itself', () => {

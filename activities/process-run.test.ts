@@ -78,6 +78,14 @@ describe('process.run', () => {
     });
   });
 
+  it('finds what an earlier start of it left in the checkpoint directory', async () => {
+    const command =
+      'echo x >> $ADIT_CHECKPOINT_DIR/state; printf "{\\"n\\":%d}" $(wc -l < $ADIT_CHECKPOINT_DIR/state) > $ADIT_OUTPUTS_FILE';
+    await run({ command, outputs: { n: 'int' } });
+    const again = await run({ command, outputs: { n: 'int' } }, { start: 2, scheduledAtMs: 2 });
+    expect(again.outputs).toEqual({ n: 2 });
+  });
+
   it('refuses a path that is no workspace', async () => {
     await expect(
       run({ command: 'true', workspace: { ...workspace, path: '/etc' } }),

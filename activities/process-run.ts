@@ -18,7 +18,12 @@ export const processRun = defineStep({
   summary:
     'Runs any command; it returns values by writing a JSON object to the file that ADIT_OUTPUTS_FILE names.',
   input: z.object({
-    command: z.string().min(1).describe('Run by `/bin/sh -c`.'),
+    command: z
+      .string()
+      .min(1)
+      .describe(
+        'Run by `/bin/sh -c`. What it leaves in ADIT_CHECKPOINT_DIR is there again when it is started anew.',
+      ),
     workspace: workspaceSchema
       .optional()
       .describe('Where it runs; tracked files must stay as they are. Absent: an empty directory.'),
@@ -41,12 +46,17 @@ export const processRun = defineStep({
     'PROGRAM_UNUSABLE',
     'PROGRAM_LOST',
     'PROGRAM_TIMEOUT',
+    'PROGRAM_OUT_OF_MEMORY',
+    'PROGRAM_KILLED',
+    'DEVICE_MISSING',
     'OUTPUT_MISSING',
     'STEP_OUTPUT_INVALID',
     'WORKSPACE_CHANGED',
     'FILE_MISSING',
+    'DISK_LOW',
     'DISK_FULL',
   ],
+  program: true,
   host: [['workspace']],
   typedOutput: 'outputs',
   example: `
@@ -59,22 +69,26 @@ export const processRun = defineStep({
 `,
   run: async ({ command, workspace, env = {}, outputs = {} }, context) => {
     const { git, processes, store } = context.adapters;
-    const directory = processes.directory(placeOf(context));
+    const files = processes.files(placeOf(context));
+    const checkpointDir = await processes.checkpointDirectory({
+      roundId: context.call.roundId,
+      stepPath: context.call.path,
+      inputs: { command, env, commit: workspace?.commit ?? '', tree: workspace?.tree ?? '' },
+    });
     const ended = await runProgram(
       context,
       {
         program: { command },
         ...(workspace === undefined ? {} : { cwd: workspace.path }),
-        env: { ...env, ADIT_OUTPUTS_FILE: directory.outputsFile },
+        env: { ...env, ADIT_OUTPUTS_FILE: files.outputsFile, ADIT_CHECKPOINT_DIR: checkpointDir },
       },
-      {
-        // Looking at it proves that the path is a workspace of this host.
-        prepare: async () =>
-          void (workspace !== undefined && (await git.look(workspace, context.signal))),
-      },
+      // Looking at it proves that the path is a workspace of this host.
+      workspace === undefined
+        ? {}
+        : { prepare: async () => void (await git.look(workspace, context.signal)) },
     );
     if (!hasSucceeded(ended)) throw toProgramError('The command', ended, 'PROGRAM_FAILED');
-    const written = await processes.readOutputs(directory, MOST_OUTPUT_BYTES);
+    const written = await processes.readOutputs(files, MOST_OUTPUT_BYTES);
     return {
       exit_code: 0,
       outputs: readOutputs(written, outputs),

@@ -1,56 +1,85 @@
-/** Runs a program for a step: in the step's place, within its time, with its progress shown. */
-import type {
-  EndedProgram,
-  ProcessPlace,
-  ProgramEnd,
-  ProgramSpec,
-} from '../adapters/processes/processes.js';
+/** Runs a program for a step: in the step's place, within its limits, with its progress shown. */
+import type { EndedProgram, ProgramExit, ProgramSpec } from '../adapters/processes/processes.js';
+import { describeOutput } from '../core/describe-output.js';
 import { StepError, type StepErrorCode } from '../core/error.js';
+import type {
+  ProgramEvent,
+  ProgramLimits,
+  ProgramPlace,
+  ProgramWatch,
+} from '../core/host-protocol.js';
+import type { Json } from '../core/json.js';
 import { plainText } from '../core/plain-text.js';
-import { createTrainingProgress, type TrainingProgress } from '../core/training-progress.js';
 import type { StepContext } from './step-type.js';
 
-const PROGRESS_EVERY_MS = 1_000;
+/** From TERM to KILL. */
+const DEFAULT_GRACE_MS = 10_000;
 
-/** What names the files of this try of this step, for programs and workspaces alike. */
-export function placeOf({ call, scheduledAtMs }: StepContext): ProcessPlace {
+/** What names the files of this start of this step, for programs and workspaces alike. */
+export function placeOf({
+  call,
+  scheduledAtMs,
+}: StepContext): ProgramPlace & { readonly scheduledAtMs: number } {
   return { runId: call.runId, stepPath: call.path, start: call.start, scheduledAtMs };
+}
+
+export interface ProgramOptions {
+  /** Called before the program is started, and not when one is adopted or its result is taken. */
+  readonly prepare?: () => Promise<void>;
+  readonly watch?: ProgramWatch;
+  /** Besides the time limits of the step, which come with the call. */
+  readonly limits?: Partial<Pick<ProgramLimits, 'deadlineMs' | 'warning' | 'graceMs'>>;
 }
 
 /** Runs a program to its end, whatever its status; shows what it reports about itself about once a second. */
 export async function runProgram(
   context: StepContext,
   spec: ProgramSpec,
-  options: { prepare?: () => Promise<void>; progress?: TrainingProgress } = {},
+  { prepare, watch, limits }: ProgramOptions = {},
 ): Promise<EndedProgram> {
-  const progress = options.progress ?? createTrainingProgress();
-  const startedAt = Date.now();
-  let shownAt = 0;
-  return context.adapters.processes.run(spec, {
+  const { call, adapters, signal, scheduledAtMs } = context;
+  const { minFreeBytes, maxOutputBytes } = adapters.settings;
+  const attemptTimeoutMs = call.program?.attemptTimeoutMs;
+  const gpus = call.program?.gpus;
+  return adapters.processes.run(spec, {
     place: placeOf(context),
-    deadlineMs: context.deadlineMs,
-    signal: context.signal,
-    isShutdown: context.isShutdown,
-    ...(options.prepare === undefined ? {} : { prepare: options.prepare }),
-    onText(source, text) {
-      if (source === 'output') progress.readOutput(text);
-      else progress.readMetrics(text);
-      const now = Date.now();
-      if (now - shownAt < PROGRESS_EVERY_MS) return;
-      shownAt = now;
-      context.progress({ elapsed: Math.round((now - startedAt) / 1_000), ...progress.status() });
+    token: scheduledAtMs,
+    limits: {
+      stepMs: call.program?.timeoutMs ?? null,
+      ...(attemptTimeoutMs === undefined ? {} : { startMs: attemptTimeoutMs }),
+      graceMs: DEFAULT_GRACE_MS,
+      minFreeBytes,
+      outputBytes: maxOutputBytes,
+      ...limits,
     },
+    ...(watch === undefined ? {} : { watch }),
+    ...(gpus === undefined ? {} : { gpus }),
+    ...(prepare === undefined ? {} : { prepare }),
+    signal,
+    onEvent: (event) => context.progress(toStatus(event)),
   });
 }
 
+/** What people are shown of a program that waits or runs. */
+function toStatus(event: ProgramEvent): { [key: string]: Json } {
+  if (event.kind === 'waiting') return { waiting: plainText(event.reason, 200) };
+  const { ranMs, devices, warning, status } = event;
+  return {
+    elapsed: Math.round(ranMs / 1_000),
+    ...status,
+    ...(devices.length === 0 ? {} : { devices: devices.join(',') }),
+    ...(warning === undefined ? {} : { warning: plainText(warning, 200) }),
+  };
+}
+
 /** `exited with status 3`, `was ended by SIGKILL`. */
-function describeEnd(end: ProgramEnd): string {
-  return end.kind === 'exited' ? `exited with status ${end.code}` : `was ended by ${end.signal}`;
+function describeExit(exit: ProgramExit): string {
+  return exit.kind === 'exited' ? `exited with status ${exit.code}` : `was ended by ${exit.signal}`;
 }
 
 /** True when the program ended by itself, with status 0. */
-export function hasSucceeded({ end }: EndedProgram): boolean {
-  return end.kind === 'exited' && end.code === 0;
+export function hasSucceeded({ exit, stoppedBy }: EndedProgram): boolean {
+  return stoppedBy === undefined && exit.kind === 'exited' && exit.code === 0;
 }
 
 /**
@@ -58,14 +87,13 @@ export function hasSucceeded({ end }: EndedProgram): boolean {
  * (127) or not execute (126) the command. The hint shows its last output and where the rest is.
  */
 export function toProgramError(what: string, ended: EndedProgram, code: StepErrorCode): StepError {
-  const lastOutput = plainText(ended.tail.slice(-400), 400);
-  const hint = `${lastOutput === '' ? 'It printed nothing.' : `Its last output: ${lastOutput}`} (all of it: ${ended.directory.log})`;
-  const { end } = ended;
-  if (end.kind === 'exited' && (end.code === 126 || end.code === 127)) {
-    const why = end.code === 127 ? 'was not found' : 'cannot be executed';
-    return new StepError('PROGRAM_UNUSABLE', `${what}: a command ${why} (status ${end.code}).`, {
+  const hint = describeOutput(ended.tail, ended.files.log);
+  const { exit } = ended;
+  if (exit.kind === 'exited' && (exit.code === 126 || exit.code === 127)) {
+    const why = exit.code === 127 ? 'was not found' : 'cannot be executed';
+    return new StepError('PROGRAM_UNUSABLE', `${what}: a command ${why} (status ${exit.code}).`, {
       hint,
     });
   }
-  return new StepError(code, `${what} ${describeEnd(end)}.`, { hint });
+  return new StepError(code, `${what} ${describeExit(exit)}.`, { hint });
 }

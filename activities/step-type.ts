@@ -16,12 +16,16 @@ export interface StepContext {
    * across a reset, which numbers attempts from 1 again: so it is what fences a stale worker.
    */
   readonly scheduledAtMs: number;
-  /** End of the step's time, in milliseconds since the epoch; null when it has none. */
+  /**
+   * End of the step's time, in milliseconds since the epoch; null when it has none. A step that runs a program has
+   * none: its time is the program's run time, which the host keeps (`call.program`).
+   */
   readonly deadlineMs: number | null;
-  /** Aborted when the step is cancelled or its worker shuts down; adapters rethrow `signal.reason`. */
+  /**
+   * Aborted when the step is cancelled or paused, or its worker shuts down or was taken over; adapters rethrow
+   * `signal.reason`. What becomes of a program is no business of the step: the boundary ends it where it must end.
+   */
   readonly signal: AbortSignal;
-  /** True when the abort came from a worker that shuts down: a program then belongs to the next attempt. */
-  readonly isShutdown: () => boolean;
   /** A short status for people: shown in the terminal and the Temporal UI. Small and plain JSON. */
   readonly progress: (status: { readonly [key: string]: Json }) => void;
   readonly adapters: Adapters;

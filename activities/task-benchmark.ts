@@ -59,12 +59,17 @@ export const taskBenchmark = defineStep({
     'PROGRAM_UNUSABLE',
     'PROGRAM_LOST',
     'PROGRAM_TIMEOUT',
+    'PROGRAM_OUT_OF_MEMORY',
+    'PROGRAM_KILLED',
+    'DEVICE_MISSING',
     'REPOSITORY_REFUSED',
     'WORKSPACE_CHANGED',
     'FILE_MISSING',
     'FILE_CHANGED',
+    'DISK_LOW',
     'DISK_FULL',
   ],
+  program: true,
   host: [['workspace']],
   example: `
 - id: measured
@@ -152,7 +157,7 @@ async function readResult(
       'BENCHMARK_REJECTED',
       `The benchmark rejected the artifact: ${reason || 'no reason given'}.`,
       {
-        hint: `A validator would reject it too. The whole output: ${ended.directory.log}`,
+        hint: `A validator would reject it too. The whole output: ${ended.files.log}`,
       },
     );
   };
@@ -170,7 +175,7 @@ async function readResult(
           'METRIC_MISSING',
           `The benchmark exited with status 0 and wrote no result file ${task.resultPath}.`,
           {
-            hint: `Its output: ${ended.directory.log}`,
+            hint: `Its output: ${ended.files.log}`,
           },
         )
       );

@@ -22,10 +22,15 @@ export const workspaceSetup = defineStep({
     'PROGRAM_UNUSABLE',
     'PROGRAM_LOST',
     'PROGRAM_TIMEOUT',
+    'PROGRAM_OUT_OF_MEMORY',
+    'PROGRAM_KILLED',
+    'DEVICE_MISSING',
     'WORKSPACE_CHANGED',
     'FILE_MISSING',
+    'DISK_LOW',
     'DISK_FULL',
   ],
+  program: true,
   host: [['workspace']],
   example: `
 - id: ready

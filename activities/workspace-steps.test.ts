@@ -90,7 +90,7 @@ describe('workspace steps', () => {
           / has \d+ bytes free; at least 9007199254740991 are needed\.$/,
         ) as string,
       });
-      low.close();
+      await low.close();
     });
   });
 

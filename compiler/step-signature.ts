@@ -17,6 +17,10 @@ export interface StepSignature<
   readonly errors: readonly StepErrorCode[];
   /** True when the step changes something outside that cannot be taken back (a claim, a submission). */
   readonly effect?: boolean;
+  /** True when the step runs a program: its `timeout` is then run time, and `on: { gpus }` is allowed. */
+  readonly program?: true;
+  /** Inputs that are bare CEL over `metrics` (a map of numbers) and nothing else, such as `stop_when`: checked as such. */
+  readonly metricConditions?: readonly string[];
   /**
    * Paths in the input that hold a `Workspace`, in order of preference: the step runs on that
    * workspace's host. Absent: any worker may run it.

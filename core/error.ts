@@ -4,16 +4,20 @@
  * `retryable`: the interpreter may try the step again, within its `retry` option.
  * `ends`: what the run becomes when the step has no try left. `failed` means that something is
  * wrong; `stopped` means that going on would be a wrong decision (a task that is not live, a gate
- * that is not passed) or one that only a person can take.
+ * that is not passed); `asks` parks the step until a person has decided (protocol section 6, "ask").
+ * `restart`: the step begins its next start at once, and the start that ended so counts as no try.
  */
 export interface StepErrorRule {
   readonly retryable: boolean;
-  readonly ends: 'failed' | 'stopped';
+  readonly ends: 'failed' | 'stopped' | 'asks';
+  readonly restart?: true;
 }
 
 const transient = { retryable: true, ends: 'failed' } as const;
 const failed = { retryable: false, ends: 'failed' } as const;
 const stopped = { retryable: false, ends: 'stopped' } as const;
+const asks = { retryable: false, ends: 'asks' } as const;
+const restarts = { retryable: true, ends: 'failed', restart: true } as const;
 
 /** Every code a step can fail with. A code is public: renaming one breaks users' `retry` rules. */
 export const STEP_ERRORS = {
@@ -27,6 +31,10 @@ export const STEP_ERRORS = {
   STATE_TOO_LARGE: failed,
   FOREACH_FAILED: failed,
   NETWORK_MISMATCH: failed,
+  ROUND_RUNNING: stopped,
+  DECISION_INVALID: failed,
+  UNTIL_REACHED: stopped,
+  STEP_PATH_UNKNOWN: failed,
   SETTING_MISSING: failed,
   SETTING_INVALID: failed,
   DISK_LOW: failed,
@@ -48,24 +56,27 @@ export const STEP_ERRORS = {
   COORDINATOR_REDIRECTED: failed,
   COORDINATOR_RATE_LIMITED: transient,
   COORDINATOR_UNAUTHORIZED: failed,
-  COORDINATOR_FORBIDDEN: stopped,
+  COORDINATOR_FORBIDDEN: asks,
   COORDINATOR_CONFLICT: failed,
   COORDINATOR_REFUSED: failed,
   COORDINATOR_NOT_FOUND: failed,
   CLOCK_SKEWED: failed,
-  STAKE_INSUFFICIENT: stopped,
+  STAKE_INSUFFICIENT: asks,
   TASK_NOT_FOUND: stopped,
   TASK_NOT_LIVE: stopped,
   TASK_UNSUPPORTED: stopped,
-  ONBOARDING_CONTRADICTION: stopped,
+  ONBOARDING_CONTRADICTION: asks,
   SURFACE_UNCLEAR: stopped,
   CLAIM_EXPIRED: failed,
   CLAIM_NOT_ACTIVE: failed,
   SUBMISSION_REJECTED: failed,
-  SUBMISSION_ERRORED: stopped,
-  SUBMISSION_UNDECIDED: stopped,
+  SUBMISSION_ERRORED: asks,
+  SUBMISSION_UNDECIDED: asks,
   SUBMISSION_DIFFERS: failed,
-  EFFECT_UNKNOWN: stopped,
+  SUBMISSION_LIMIT: stopped,
+  EFFECT_SETTLING: asks,
+  EFFECTS_HELD: asks,
+  EFFECT_UNKNOWN: asks,
 
   // Repository and workspace
   REPOSITORY_REFUSED: failed,
@@ -81,8 +92,17 @@ export const STEP_ERRORS = {
   // Programs
   PROGRAM_FAILED: transient,
   PROGRAM_UNUSABLE: failed,
-  PROGRAM_LOST: transient,
+  PROGRAM_LOST: restarts,
+  PROGRAM_PAUSED: restarts,
+  PROGRAM_TAKEN_OVER: transient,
   PROGRAM_TIMEOUT: failed,
+  PROGRAM_STALLED: transient,
+  PROGRAM_OUT_OF_MEMORY: transient,
+  PROGRAM_KILLED: failed,
+  DEVICE_MISSING: failed,
+  HOST_UNAVAILABLE: transient,
+  HOST_UNUSABLE: failed,
+  HOST_BUSY: failed,
   SETUP_FAILED: failed,
   OUTPUT_MISSING: failed,
   BENCHMARK_REJECTED: failed,
@@ -93,7 +113,7 @@ export const STEP_ERRORS = {
 
   // Artifact and gate
   ARTIFACT_HOST_UNAVAILABLE: transient,
-  ARTIFACT_UNSUITABLE: stopped,
+  ARTIFACT_UNSUITABLE: asks,
   ARTIFACT_CHANGED: stopped,
   GATE_NOT_PASSED: stopped,
 
@@ -112,6 +132,16 @@ export type StepErrorCode = keyof typeof STEP_ERRORS;
 /** True for a code of the table above; a text from a plan or a history may be something else. */
 export function isStepErrorCode(code: string): code is StepErrorCode {
   return Object.hasOwn(STEP_ERRORS, code);
+}
+
+/** True for a code that parks the step until a person has decided. */
+export function asksPerson(code: string): boolean {
+  return isStepErrorCode(code) && STEP_ERRORS[code].ends === 'asks';
+}
+
+/** True for a code after which the next start begins at once, and which counts as no try. */
+export function restartsStep(code: string): boolean {
+  return isStepErrorCode(code) && 'restart' in STEP_ERRORS[code];
 }
 
 /** What a person or a program is told about a failure. Never holds a secret. */
@@ -135,17 +165,20 @@ export class StepError extends Error {
   readonly hint: string | undefined;
   /** How long the other side asked us to wait before the next try, in milliseconds. */
   readonly retryAfterMs: number | undefined;
+  /** Until when a person may be waited for, in milliseconds since the epoch; absent: without end. */
+  readonly askUntilMs: number | undefined;
 
   constructor(
     code: StepErrorCode,
     message: string,
-    options: { hint?: string; retryAfterMs?: number; cause?: unknown } = {},
+    options: { hint?: string; retryAfterMs?: number; askUntilMs?: number; cause?: unknown } = {},
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = 'StepError';
     this.code = code;
     this.hint = options.hint;
     this.retryAfterMs = options.retryAfterMs;
+    this.askUntilMs = options.askUntilMs;
   }
 }
 
@@ -158,12 +191,15 @@ export class NotYet extends Error {
   readonly afterMs: number;
   /** The step error that the wait ends with when the step's timeout has passed. */
   readonly code: StepErrorCode;
+  /** Until when a person may be asked about that error, as in StepError. */
+  readonly askUntilMs: number | undefined;
 
-  constructor(code: StepErrorCode, message: string, afterMs: number) {
+  constructor(code: StepErrorCode, message: string, afterMs: number, askUntilMs?: number) {
     super(message);
     this.name = 'NotYet';
     this.code = code;
     this.afterMs = afterMs;
+    this.askUntilMs = askUntilMs;
   }
 }
 

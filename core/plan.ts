@@ -56,17 +56,31 @@ export interface ActivityStep extends StepBase {
    * in order of preference; the first that is there gives the task queue.
    */
   readonly host: ReadonlyArray<readonly string[]>;
+  /**
+   * The step runs a program on a host: its `timeout` is run time over all starts, kept by that host, and however it
+   * ends the host confirms that nothing is left of the program.
+   */
+  readonly program?: true;
+  /** The step changes something outside that cannot be taken back: a new run looks it up before it does it again. */
+  readonly effect?: true;
   readonly summary?: Template;
 }
 
 export interface StepOptions {
-  /** Time for the whole step, since its first attempt, in milliseconds. */
+  /**
+   * Time for the whole step, in milliseconds: since its first attempt, or, of a step that runs a program, run time of
+   * the program. Waiting for a person or a device does not count.
+   */
   readonly timeoutMs: number;
   /** Time for one attempt, in milliseconds. */
   readonly attemptTimeoutMs?: number;
   /** Longest silence of a worker before it counts as lost, in milliseconds. */
   readonly heartbeatMs?: number;
   readonly retry: RetryOptions;
+  /** `ask` parks the step for a person when it would fail, whatever the code. */
+  readonly onFailure?: 'ask';
+  /** `on: { gpus }`: devices that the step's program leases. */
+  readonly gpus?: number;
 }
 
 export interface RetryOptions {

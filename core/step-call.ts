@@ -12,5 +12,20 @@ export interface StepCall {
   /** Counted by the interpreter from 1; a lost worker is retried by Temporal within the same start. */
   readonly start: number;
   readonly network: Network;
+  /** The run was reset: what it does now for the first time it may have done before. */
+  readonly reset?: true;
   readonly input: JsonObject;
+  /** Limits of the program; only for a step that runs one. */
+  readonly program?: ProgramCall;
+  /** When the whole run should have ended, in milliseconds since the epoch; absent: no deadline. */
+  readonly runDeadlineMs?: number;
+}
+
+/** What the Plan says about a step's program. */
+export interface ProgramCall {
+  /** Run time over all starts, in milliseconds. */
+  readonly timeoutMs: number;
+  /** Run time of one start, in milliseconds. */
+  readonly attemptTimeoutMs?: number;
+  readonly gpus?: number;
 }

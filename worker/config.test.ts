@@ -37,3 +37,21 @@ test.each(['many', '0', '-1', '1e9'])('%s is no number of steps', (text) => {
     `ADIT_MAX_HOST_STEPS is "${text}", not a number from 1 to 9999.`,
   );
 });
+
+test('a host that this worker starts may be told a weaker containment, by its name', () => {
+  expect(loadWorkerConfig().containment).toBeNull();
+  vi.stubEnv('ADIT_CONTAINMENT', 'processGroup');
+  expect(loadWorkerConfig().containment).toBe('processGroup');
+  vi.stubEnv('ADIT_CONTAINMENT', 'jail');
+  expect(loadWorkerConfig).toThrowError(
+    'ADIT_CONTAINMENT is "jail", not one of pidNamespace, cgroup, processGroup.',
+  );
+});
+
+test('a worker beside a host that is a service of its own may be told to start none', () => {
+  expect(loadWorkerConfig().startsHost).toBe(true);
+  vi.stubEnv('ADIT_START_HOST', 'false');
+  expect(loadWorkerConfig().startsHost).toBe(false);
+  vi.stubEnv('ADIT_START_HOST', 'no');
+  expect(loadWorkerConfig).toThrowError('ADIT_START_HOST is "no", neither true nor false.');
+});

@@ -18,6 +18,12 @@ export interface WorkerConfig {
   readonly searchPath: string | null;
   /** Most steps at one time on this host's queue. */
   readonly maxHostSteps: number;
+  /** The server as its programs record it: only a worker of the same server may say that a run is over. */
+  readonly server: { readonly address: string; readonly namespace: string };
+  /** Containment to force upon a host that this worker starts; null: the best that the machine allows. */
+  readonly containment: string | null;
+  /** False: the host is a service of its own, which this worker waits for: one that it started would end with it. */
+  readonly startsHost: boolean;
 }
 
 /** Throws SettingsError; connection problems show when the worker connects. */
@@ -33,7 +39,36 @@ export function loadWorkerConfig(): WorkerConfig {
     identity: `adit-worker ${process.pid}@${hostname()}`,
     searchPath: process.env['PATH'] ?? null,
     maxHostSteps: readMaxHostSteps(process.env['ADIT_MAX_HOST_STEPS']),
+    server: {
+      address: connectionOptions.address ?? DEFAULT_ADDRESS,
+      namespace: namespace ?? 'default',
+    },
+    containment: readContainment(process.env['ADIT_CONTAINMENT']),
+    startsHost: readStartsHost(process.env['ADIT_START_HOST']),
   };
+}
+
+/** Where the client goes when nothing says otherwise. */
+const DEFAULT_ADDRESS = 'localhost:7233';
+
+const CONTAINMENTS = ['pidNamespace', 'cgroup', 'processGroup'];
+
+function readContainment(text: string | undefined): string | null {
+  if (text === undefined || text === '') return null;
+  if (CONTAINMENTS.includes(text)) return text;
+  throw new SettingsError(
+    `ADIT_CONTAINMENT is ${JSON.stringify(text.slice(0, 40))}, not one of ${CONTAINMENTS.join(', ')}.`,
+    'Correct or unset it; the default is the strongest that this machine allows.',
+  );
+}
+
+function readStartsHost(text: string | undefined): boolean {
+  if (text === undefined || text === '' || text === 'true') return true;
+  if (text === 'false') return false;
+  throw new SettingsError(
+    `ADIT_START_HOST is ${JSON.stringify(text.slice(0, 40))}, neither true nor false.`,
+    'Correct or unset it; the default is true: the worker starts a process host where none runs.',
+  );
 }
 
 function readMaxHostSteps(text: string | undefined): number {

@@ -9,20 +9,38 @@ import { createProofVerifier } from '../adapters/merkle/proof-verifier.js';
 import { createPool } from '../adapters/pool/pool.js';
 import { createProcesses } from '../adapters/processes/processes.js';
 import { createSecretScanner } from '../adapters/secrets/secret-scanner.js';
+import { createTextMask } from '../adapters/secrets/text-mask.js';
 import { createFolderStore } from '../adapters/store/store.js';
 import { createWallet } from '../adapters/wallet/wallet.js';
 import type { WorkerConfig } from './config.js';
+import { createHostStarter } from './start-host.js';
+
+/** Whoever runs the host starts it again. */
+const waitForHost = async (): Promise<void> => {};
 
 /** Builds every adapter of a worker, once. */
-export function createAdapters({ settings, hostQueue, searchPath }: WorkerConfig): Adapters {
-  const { stateDir } = settings;
+export function createAdapters(config: WorkerConfig): Adapters {
+  const { settings, hostQueue, searchPath, server, containment, startsHost } = config;
+  const { stateDir, gpus } = settings;
+  const processes = createProcesses({
+    stateDir,
+    server,
+    startHost: startsHost
+      ? createHostStarter({ stateDir, gpus, searchPath, containment })
+      : waitForHost,
+    mask: createTextMask([settings.publishTokenFile, settings.hotkeyPasswordFile]),
+  });
   const wallet = createWallet(settings);
   return {
     settings,
     store: createFolderStore(path.join(stateDir, 'store')),
     evidence: createEvidence(stateDir),
-    git: createGit({ stateDir, ...(searchPath === null ? {} : { searchPath }) }),
-    processes: createProcesses({ stateDir }),
+    git: createGit({
+      stateDir,
+      ...(searchPath === null ? {} : { searchPath }),
+      runCommand: (command, signal) => processes.command(command, signal),
+    }),
+    processes,
     machine: createMachine(),
     wallet,
     coordinator: createCoordinator(settings, wallet),

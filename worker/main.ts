@@ -1,18 +1,37 @@
 /**
  * The worker process: builds the adapters once, serves the shared task queue (workflows and steps) and
- * this host's own queue (steps that need its files), and drains on SIGTERM.
+ * this host's own queue (steps that need its files), and drains on SIGTERM. The process host and its programs go on
+ * without it.
  *
  * Prints one JSON line on stdout when it polls; everything else goes to stderr.
  */
 import { fileURLToPath } from 'node:url';
+import { Client } from '@temporalio/client';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import { createActivities, createRecordActivity } from '../activities/boundary.js';
+import {
+  createCheckOutputsActivity,
+  createEndProgramActivity,
+  createPlaceActivity,
+} from '../activities/engine-activities.js';
 import { STEP_TYPES } from '../activities/registry.js';
 import type { Adapters } from '../activities/adapters.js';
 import { errorMessage } from '../core/error.js';
-import { RECORD_ACTIVITY } from '../workflows/contract.js';
+import {
+  CHECK_OUTPUTS_ACTIVITY,
+  END_PROGRAM_ACTIVITY,
+  PLACE_ACTIVITY,
+  RECORD_ACTIVITY,
+} from '../workflows/contract.js';
 import { createAdapters } from './create-adapters.js';
 import { loadWorkerConfig, type WorkerConfig } from './config.js';
+import { describeRun } from './describe-run.js';
+import {
+  readFirstProcess,
+  readStanding,
+  redeployWarning,
+} from '../adapters/processes/redeploy-warning.js';
+import { watchRuns } from './watch-runs.js';
 
 /** How long a step may go on after SIGTERM; a program that outlasts it is left to the next attempt. */
 const SHUTDOWN_GRACE = '2s';
@@ -28,7 +47,9 @@ async function main(): Promise<void> {
     shutdownSignals: ['SIGTERM', 'SIGINT'],
   });
   const connection = await NativeConnection.connect(config.connection);
-  const workers = await createWorkers(config, connection);
+  const adapters = createAdapters(config);
+  if (config.settings.hotkeyFile !== null) openHotkey(adapters);
+  const workers = await createWorkers(config, adapters, connection);
   const running = workers.map((worker) => worker.run());
   process.stdout.write(
     `${JSON.stringify({
@@ -38,10 +59,41 @@ async function main(): Promise<void> {
       pid: process.pid,
     })}\n`,
   );
+  void introduceHost(adapters);
+  const client = new Client({ connection, namespace: config.namespace });
+  const watch = watchRuns({
+    processes: adapters.processes,
+    server: config.server,
+    describeRun: (runId) => describeRun(client, runId),
+    onRemark: remark,
+  });
   try {
     await Promise.all(running);
   } finally {
+    watch.stop();
+    adapters.processes.close();
     await connection.close();
+  }
+}
+
+function remark(text: string): void {
+  process.stderr.write(`${text}\n`);
+}
+
+/** Starts the host where none runs, and says what it can promise. Steps that need it start it again when it is gone. */
+async function introduceHost({ processes }: Adapters): Promise<void> {
+  try {
+    const host = await processes.info();
+    remark(`Process host ${host.pid} (build ${host.build}): ${host.promise}`);
+    const self = readStanding('self');
+    const warning =
+      self === null ? null : redeployWarning(self, readStanding(host.pid), readFirstProcess());
+    if (warning !== null) remark(`Warning: ${warning}`);
+  } catch (error) {
+    const hint = (error as { hint?: unknown }).hint;
+    remark(
+      `No program can run: ${errorMessage(error)}${typeof hint === 'string' ? ` ${hint}` : ''}`,
+    );
   }
 }
 
@@ -54,11 +106,16 @@ function openHotkey({ wallet }: Adapters): void {
 
 async function createWorkers(
   config: WorkerConfig,
+  adapters: Adapters,
   connection: NativeConnection,
 ): Promise<Worker[]> {
-  const adapters = createAdapters(config);
-  if (config.settings.hotkeyFile !== null) openHotkey(adapters);
-  const activities = createActivities(STEP_TYPES, adapters);
+  const activities = {
+    ...createActivities(STEP_TYPES, adapters),
+    [RECORD_ACTIVITY]: createRecordActivity(adapters),
+    [PLACE_ACTIVITY]: createPlaceActivity(adapters),
+    [END_PROGRAM_ACTIVITY]: createEndProgramActivity(adapters),
+    [CHECK_OUTPUTS_ACTIVITY]: createCheckOutputsActivity(STEP_TYPES),
+  };
   const common = {
     connection,
     namespace: config.namespace,
@@ -74,7 +131,7 @@ async function createWorkers(
       workflowBundle: {
         codePath: fileURLToPath(new URL('../workflow-bundle.js', import.meta.url)),
       },
-      activities: { ...activities, [RECORD_ACTIVITY]: createRecordActivity(adapters) },
+      activities,
       maxConcurrentActivityTaskExecutions: 20,
       maxCachedWorkflows: 200,
     }),

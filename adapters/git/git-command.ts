@@ -6,10 +6,11 @@
  * is compared with the one we wrote each time before git reads it. So nothing that a task command writes,
  * a `.git/config` or `.gitattributes` included, is ever obeyed.
  */
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { access, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { execa } from 'execa';
 import { StepError } from '../../core/error.js';
+import type { HostCommand, HostCommandEnd } from '../../core/host-protocol.js';
 
 export interface GitCommandOptions {
   /** The git directory; absent for commands that need none. */
@@ -74,8 +75,21 @@ const REPOSITORY_CONFIG =
  */
 const REPOSITORY_ATTRIBUTES = '* -text -ident !eol !filter !working-tree-encoding !diff !merge\n';
 
-/** Creates the runner; `searchPath` is where `git` is looked for. */
-export function createRunGit(searchPath: string): RunGit {
+/** Runs a short command to its end, its whole tree ended when the signal is aborted. */
+export type RunCommand = (command: HostCommand, signal?: AbortSignal) => Promise<HostCommandEnd>;
+
+/**
+ * Creates the runner. `searchPath` is where `git` is looked for; the commands run through `runCommand`, with their
+ * input and output in files of a folder of their own under `commandsDir`.
+ */
+export function createRunGit(from: {
+  readonly searchPath: string;
+  readonly commandsDir: string;
+  readonly runCommand: RunCommand;
+}): RunGit {
+  const { searchPath, commandsDir, runCommand } = from;
+  let program: Promise<string> | null = null;
+
   return async (args, options) => {
     options.signal?.throwIfAborted();
     if (options.gitDir !== undefined) await assertOwnConfiguration(options.gitDir);
@@ -99,52 +113,84 @@ export function createRunGit(searchPath: string): RunGit {
     if (options.workTree !== undefined) env['GIT_WORK_TREE'] = options.workTree;
     if (options.indexFile !== undefined) env['GIT_INDEX_FILE'] = options.indexFile;
 
-    const child = execa('git', [...CONFIGURATION, ...args], {
-      env,
-      extendEnv: false,
-      cwd: options.workTree ?? options.gitDir ?? '/',
-      encoding: 'buffer',
-      stripFinalNewline: false,
-      reject: false,
-      maxBuffer: options.maxOutputBytes ?? DEFAULT_MAX_OUTPUT_BYTES,
-      // Its own group: git starts helpers, and ending git alone would leave them on the network.
-      detached: true,
-      ...(options.input === undefined ? { stdin: 'ignore' as const } : { input: options.input }),
+    program ??= findProgram('git', searchPath);
+    const git = await program.catch((error: unknown) => {
+      // Looked for again by the next command: it may be installed meanwhile.
+      program = null;
+      throw error;
     });
-    let timedOut = false;
-    const end = (): void => {
-      if (child.pid === undefined) return;
-      try {
-        process.kill(-child.pid, 'SIGKILL');
-      } catch {
-        // Gone already.
-      }
-    };
-    const timer = setTimeout(() => {
-      timedOut = true;
-      end();
-    }, options.timeoutMs ?? DEFAULT_TIMEOUT_MS);
-    options.signal?.addEventListener('abort', end, { once: true });
+    const folder = await makeFolder(commandsDir);
+    const file = (name: string): string => path.join(folder, name);
     try {
-      const result = await child;
-      options.signal?.throwIfAborted();
-      if (result.code === 'ENOENT') {
-        throw new StepError('PROGRAM_UNUSABLE', `There is no git on ${searchPath}.`, {
+      for (const name of ['out', 'err']) await writeFile(file(name), '', { mode: 0o600 });
+      if (options.input !== undefined) await writeFile(file('in'), options.input, { mode: 0o600 });
+      const end = await runCommand(
+        {
+          argv: [git, ...CONFIGURATION, ...args],
+          cwd: options.workTree ?? options.gitDir ?? '/',
+          env,
+          ...(options.input === undefined ? {} : { stdinFile: file('in') }),
+          stdoutFile: file('out'),
+          stderrFile: file('err'),
+          timeoutMs: options.timeoutMs ?? DEFAULT_TIMEOUT_MS,
+          outputBytes: options.maxOutputBytes ?? DEFAULT_MAX_OUTPUT_BYTES,
+        },
+        options.signal,
+      );
+      if (end.spawnError !== undefined) {
+        throw new StepError('PROGRAM_UNUSABLE', `${git} could not be started: ${end.spawnError}.`, {
           hint: 'Install git 2.32 or newer.',
         });
       }
-      if (result.isMaxBuffer) end();
       return {
-        exitCode: result.exitCode ?? -1,
-        stdout: Buffer.from(result.stdout),
-        stderr: Buffer.from(result.stderr).subarray(-8_192).toString('utf8'),
-        timedOut,
+        exitCode: end.exitCode ?? -1,
+        stdout: await readFile(file('out')),
+        stderr: (await readFile(file('err'))).subarray(-8_192).toString('utf8'),
+        timedOut: end.timedOut,
       };
     } finally {
-      clearTimeout(timer);
-      options.signal?.removeEventListener('abort', end);
+      await rm(folder, { recursive: true, force: true });
     }
   };
+}
+
+/** An absolute path, since what wraps the command would not tell a program that is not there from one that failed. */
+async function findProgram(name: string, searchPath: string): Promise<string> {
+  for (const folder of searchPath.split(path.delimiter)) {
+    if (!path.isAbsolute(folder)) continue;
+    const candidate = path.join(folder, name);
+    const found = await access(candidate, constants.X_OK).then(
+      () => true,
+      () => false,
+    );
+    if (found) return candidate;
+  }
+  throw new StepError('PROGRAM_UNUSABLE', `There is no ${name} on ${searchPath}.`, {
+    hint: 'Install git 2.32 or newer.',
+  });
+}
+
+/** No command lives as long: a folder that is older was left by a worker that died. */
+const ABANDONED_AFTER_MS = 24 * 60 * 60_000;
+
+async function makeFolder(commandsDir: string): Promise<string> {
+  try {
+    return await mkdtemp(path.join(commandsDir, 'git-'));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    await mkdir(commandsDir, { recursive: true, mode: 0o700 });
+    return mkdtemp(path.join(commandsDir, 'git-'));
+  }
+}
+
+/** Removes what commands of workers that died left behind. */
+export async function removeAbandonedCommands(commandsDir: string): Promise<void> {
+  for (const name of await readdir(commandsDir).catch(() => [])) {
+    const folder = path.join(commandsDir, name);
+    const found = await stat(folder).catch(() => null);
+    if (found === null || Date.now() - found.mtimeMs < ABANDONED_AFTER_MS) continue;
+    await rm(folder, { recursive: true, force: true });
+  }
 }
 
 /** Makes an empty git directory with our configuration and nothing else: no hooks, no templates. */

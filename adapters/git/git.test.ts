@@ -15,6 +15,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { startGitServer, type GitServer } from '../../test/fakes/git-server.js';
+import { createTestHost, type TestHost } from '../../test/fakes/process-host.js';
+import { createProcesses, type Processes } from '../processes/processes.js';
 import { createGit, type Git, type WorkspacePlace } from './git.js';
 
 const place = (stepPath: string, start = 1, scheduledAtMs = 1): WorkspacePlace => ({
@@ -28,6 +30,8 @@ describe('git', () => {
   let server: GitServer;
   let stateDir: string;
   let git: Git;
+  let host: TestHost;
+  let processes: Processes;
   let first: string;
 
   beforeAll(async () => {
@@ -46,9 +50,22 @@ describe('git', () => {
 
   beforeEach(() => {
     stateDir = mkdtempSync(path.join(tmpdir(), 'adit-git-'));
-    git = createGit({ stateDir, searchPath: process.env['PATH'] ?? '' });
+    host = createTestHost(stateDir);
+    processes = createProcesses({ stateDir, server: null, startHost: host.startHost });
+    git = gitOf(process.env['PATH'] ?? '');
   });
-  afterEach(() => rmSync(stateDir, { recursive: true, force: true }));
+  afterEach(async () => {
+    processes.close();
+    await host.close();
+    rmSync(stateDir, { recursive: true, force: true });
+  });
+
+  const gitOf = (searchPath: string): Git =>
+    createGit({
+      stateDir,
+      searchPath,
+      runCommand: (command, signal) => processes.command(command, signal),
+    });
 
   const clone = (ref: string, at = place('source')) =>
     git.clone({ repository: server.url, ref, place: at });
@@ -271,6 +288,47 @@ describe('git', () => {
     // The planted configuration does work: any git that obeys it leaves the witness.
     server.git('-C', workspace.path, 'status');
     expect(existsSync(witness)).toBe(true);
+  });
+
+  it('begins an operation anew when the host is lost in the middle of any of its commands', async () => {
+    const workspace = await clone('production');
+    writeFileSync(path.join(workspace.path, 'pack/train.py'), 'rate = 9\n');
+    let commands = 0;
+    let lostAt = 0;
+    const unlucky = createGit({
+      stateDir,
+      searchPath: process.env['PATH'] ?? '',
+      runCommand: async (command, signal) => {
+        commands += 1;
+        const running = processes.command(command, signal);
+        return commands === lostAt ? (await Promise.all([running, host.lose()]))[0] : running;
+      },
+    });
+    const work = async () => {
+      const { tree } = await unlucky.look(workspace);
+      const diff = await unlucky.diff({ ...workspace, tree });
+      return { tree, diff: diff.toString(), tried: await unlucky.tryPatch(workspace, diff) };
+    };
+    const undisturbed = await work();
+    expect(undisturbed.tried).toEqual({ tree: undisturbed.tree });
+    const most = commands;
+    for (lostAt = 1; lostAt <= most; lostAt += 1) {
+      commands = 0;
+      expect(await work()).toEqual(undisturbed);
+    }
+    expect(host.hosts.length).toBeGreaterThan(1);
+    const gitDir = readdirSync(path.join(stateDir, 'repositories')).find((name) =>
+      name.endsWith('.git'),
+    );
+    expect(readdirSync(path.join(stateDir, 'repositories', gitDir ?? '', 'indexes'))).toEqual([]);
+    expect(readdirSync(path.join(stateDir, 'host', 'commands'))).toEqual([]);
+  });
+
+  it('says that there is no git where it looks', async () => {
+    await expect(gitOf('/no/such/folder:relative').version()).rejects.toMatchObject({
+      code: 'PROGRAM_UNUSABLE',
+      message: 'There is no git on /no/such/folder:relative.',
+    });
   });
 
   it("passes nothing of the worker's environment to git", async () => {

@@ -13,7 +13,13 @@ import { StepError } from '../../core/error.js';
 import { createCheckoutContent, type CheckoutContent } from './checkout-content.js';
 import { checkoutFiles, type CheckoutFiles } from './checkout-files.js';
 import { fetchCommit } from './fetch-commit.js';
-import { createGitDirectory, createRunGit } from './git-command.js';
+import {
+  createGitDirectory,
+  createRunGit,
+  removeAbandonedCommands,
+  type RunCommand,
+  type RunGit,
+} from './git-command.js';
 import { isCheckoutPath } from './repository-address.js';
 import { changedPaths } from './tracked-files.js';
 import { createWorkspaceFolders, type Checkout, type WorkspacePlace } from './workspace-record.js';
@@ -81,15 +87,59 @@ export interface GitOptions {
   readonly stateDir: string;
   /** Where `git` is looked for: a list as in PATH. */
   readonly searchPath?: string;
+  /** Runs git: the process host of this machine. */
+  readonly runCommand: RunCommand;
 }
 
 /** Enough for git on any usual system; a worker with git elsewhere passes its own PATH. */
 const STANDARD_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
-export function createGit({ stateDir, searchPath = STANDARD_PATH }: GitOptions): Git {
-  const runGit = createRunGit(searchPath);
-  const folders = createWorkspaceFolders(path.resolve(stateDir));
+/** How often an operation is begun anew when the host was lost in the middle of one of its commands. */
+const MOST_LOSSES = 3;
 
+export function createGit({ stateDir, searchPath = STANDARD_PATH, runCommand }: GitOptions): Git {
+  const state = path.resolve(stateDir);
+  const commandsDir = path.join(state, 'host', 'commands');
+  const git = createOperations(
+    createRunGit({ searchPath, commandsDir, runCommand }),
+    createWorkspaceFolders(state),
+  );
+  void removeAbandonedCommands(commandsDir).catch(() => {});
+  return {
+    files: git.files,
+    version: (signal) => surviveLoss(() => git.version(signal)),
+    clone: (request) => surviveLoss(() => git.clone(request)),
+    fork: (request) => surviveLoss(() => git.fork(request)),
+    look: (workspace, signal) => surviveLoss(() => git.look(workspace, signal)),
+    restore: (workspace, files, signal) => surviveLoss(() => git.restore(workspace, files, signal)),
+    readTracked: (workspace, file, signal) =>
+      surviveLoss(() => git.readTracked(workspace, file, signal)),
+    writeTracked: (workspace, files, signal) =>
+      surviveLoss(() => git.writeTracked(workspace, files, signal)),
+    changes: (workspace, signal) => surviveLoss(() => git.changes(workspace, signal)),
+    untracked: (workspace, signal) => surviveLoss(() => git.untracked(workspace, signal)),
+    diff: (workspace, signal) => surviveLoss(() => git.diff(workspace, signal)),
+    tryPatch: (workspace, patch, signal) =>
+      surviveLoss(() => git.tryPatch(workspace, patch, signal)),
+  };
+}
+
+/**
+ * Begins an operation anew when the process host was lost in the middle: which of its commands had worked is not
+ * known, but every operation makes private files first and puts them in place last.
+ */
+async function surviveLoss<Result>(operation: () => Promise<Result>): Promise<Result> {
+  for (let losses = 1; ; losses += 1) {
+    try {
+      return await operation();
+    } catch (error) {
+      const isLoss = error instanceof StepError && error.code === 'HOST_UNAVAILABLE';
+      if (!isLoss || losses === MOST_LOSSES) throw error;
+    }
+  }
+}
+
+function createOperations(runGit: RunGit, folders: ReturnType<typeof createWorkspaceFolders>): Git {
   async function contentOf(workspace: Checkout, signal?: AbortSignal): Promise<CheckoutContent> {
     const { gitDir } = await folders.find(workspace);
     return createCheckoutContent(runGit, {

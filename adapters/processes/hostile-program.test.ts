@@ -2,28 +2,34 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createTestHost, type TestHost } from '../../test/fakes/process-host.js';
 import { createProcesses, type Processes, type RunOptions } from './processes.js';
 
 describe('processes and a program that means no good', () => {
   let stateDir: string;
   let cwd: string;
+  let host: TestHost;
   let processes: Processes;
 
   beforeEach(() => {
     stateDir = mkdtempSync(path.join(tmpdir(), 'adit-hostile-'));
     cwd = path.join(stateDir, 'workspace');
     mkdirSync(cwd);
-    processes = createProcesses({ stateDir });
+    host = createTestHost(stateDir);
+    processes = createProcesses({ stateDir, server: null, startHost: host.startHost });
   });
-  afterEach(() => rmSync(stateDir, { recursive: true, force: true }));
+  afterEach(async () => {
+    processes.close();
+    await host.close();
+    rmSync(stateDir, { recursive: true, force: true });
+  });
 
-  const place = () => ({ runId: 'run-1', stepPath: 'measured', start: 1, scheduledAtMs: 1 });
-  const options = (changes: Partial<RunOptions> = {}): RunOptions => ({
+  const place = () => ({ runId: 'run-1', stepPath: 'measured', start: 1 });
+  const options = (token = 1): RunOptions => ({
     place: place(),
-    deadlineMs: null,
+    token,
+    limits: { stepMs: null, graceMs: 300, minFreeBytes: 0, outputBytes: 1024 * 1024 },
     signal: new AbortController().signal,
-    isShutdown: () => false,
-    ...changes,
   });
   const shell = (command: string) => ({ program: { command }, cwd });
 
@@ -38,16 +44,16 @@ describe('processes and a program that means no good', () => {
   });
 
   it('is not held up by what a program puts in place of its files', async () => {
-    const directory = processes.directory(place());
+    const files = processes.files(place());
     const spec = {
       ...shell('rm -r "$D/files"; rm "$D/output/log"; mkfifo "$D/output/log" "$D/metrics.jsonl"'),
-      env: { D: directory.root },
+      env: { D: files.root },
     };
-    const ended = await processes.run(spec, options({ onText: () => undefined }));
-    const again = await processes.run(spec, options({ onText: () => undefined }));
+    const ended = await processes.run(spec, options());
+    const again = await processes.run(spec, options(2));
     expect([ended.tail, again.tail, again.adopted]).toEqual(['', '', true]);
     await expect(processes.boundedLog(ended)).rejects.toMatchObject({ code: 'FILE_MISSING' });
-    await expect(processes.outputFile(directory, 'artifact')).rejects.toMatchObject({
+    await expect(processes.outputFile(files, 'artifact')).rejects.toMatchObject({
       code: 'OUTPUT_MISSING',
       message: "The program's output file artifact does not exist.",
     });

@@ -1,5 +1,6 @@
-/** A step context with a real store, git, processes and evidence in a temporary state folder. */
-import { mkdtempSync, rmSync } from 'node:fs';
+/** A step context with a real store, git, processes (a host of its own, in this process) and evidence in a temporary state folder. */
+import { mkdtempSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Adapters } from '../../activities/adapters.js';
@@ -11,6 +12,7 @@ import { createProcesses } from '../../adapters/processes/processes.js';
 import { loadSettings } from '../../adapters/settings/settings.js';
 import { createFolderStore } from '../../adapters/store/store.js';
 import type { Json } from '../../core/json.js';
+import { createTestHost } from './process-host.js';
 
 export interface StepRig {
   readonly stateDir: string;
@@ -19,17 +21,24 @@ export interface StepRig {
   readonly statuses: { readonly [key: string]: Json }[];
   /** A context for one try of the step at `stepPath`. */
   context(stepPath: string, changes?: Partial<StepContext> & { start?: number }): StepContext;
-  close(): void;
+  /** Ends what still runs. */
+  close(): Promise<void>;
 }
 
 export function createStepRig(env: Record<string, string> = {}): StepRig {
   const stateDir = mkdtempSync(path.join(tmpdir(), 'adit-steps-'));
+  const host = createTestHost(stateDir);
+  const processes = createProcesses({ stateDir, server: null, startHost: host.startHost });
   const adapters: Adapters = {
     settings: loadSettings({ ADIT_STATE_DIR: stateDir, ...env }, stateDir),
     store: createFolderStore(path.join(stateDir, 'store')),
     evidence: createEvidence(stateDir),
-    git: createGit({ stateDir, searchPath: process.env['PATH'] ?? '' }),
-    processes: createProcesses({ stateDir }),
+    git: createGit({
+      stateDir,
+      searchPath: process.env['PATH'] ?? '',
+      runCommand: (command, signal) => processes.command(command, signal),
+    }),
+    processes,
     get wallet(): Adapters['wallet'] {
       throw notUsed('wallet');
     },
@@ -71,13 +80,16 @@ export function createStepRig(env: Record<string, string> = {}): StepRig {
         scheduledAtMs: start,
         deadlineMs: null,
         signal: new AbortController().signal,
-        isShutdown: () => false,
         progress: (status) => statuses.push(status),
         adapters,
         ...changes,
       };
     },
-    close: () => rmSync(stateDir, { recursive: true, force: true }),
+    async close() {
+      processes.close();
+      await host.close();
+      await rm(stateDir, { recursive: true, force: true });
+    },
   };
 }
 
