@@ -2,12 +2,13 @@ import { parseDuration } from '../core/duration.js';
 import type { Template } from '../core/expression.js';
 import type { ActivityStep, StepOptions } from '../core/plan.js';
 import type { Diagnostics } from './diagnostic.js';
+import { compileMetricCondition } from './metric-condition.js';
 import type { UsesStep } from './pipeline.js';
 import { headOf } from './read-map.js';
 import { offers, type Scope } from './scope.js';
 import type { StepSignature } from './step-signature.js';
 import { suggest, suggestHint } from './suggest.js';
-import { compileTemplate } from './template.js';
+import { bareSource, compileTemplate } from './template.js';
 import {
   fieldsOfSchema,
   parseType,
@@ -18,7 +19,7 @@ import {
   type Fields,
   type Type,
 } from './types.js';
-import { toJson, type Entry } from './yaml.js';
+import { toJson, type Entry, type ScalarNode } from './yaml.js';
 
 /** Retries of a step whose type and author say nothing about them. */
 export const DEFAULT_RETRY = { attempts: 3, first: '2s', factor: 2, most: '1m' } as const;
@@ -61,12 +62,36 @@ export function compileUses(
       uses: name,
       with: bound,
       optional: bound.map(([key]) => key).filter((key) => fields.get(key)?.optional === true),
-      options: optionsOf(step, signature),
+      options: {
+        ...optionsOf(step, signature),
+        ...checkGpus(step, signature, signatures, diagnostics),
+      },
       host: signature.host ?? [],
+      ...(signature.program === true ? { program: true } : {}),
+      ...(signature.effect === true ? { effect: true } : {}),
       ...(summary === null ? {} : { summary }),
     },
     outputs: outputsOf(step, signature),
   };
+}
+
+/** Devices are leased by programs: a step type without one would ignore the option. */
+function checkGpus(
+  { options: { gpus } }: UsesStep,
+  { name, program }: StepSignature,
+  signatures: ReadonlyMap<string, StepSignature>,
+  diagnostics: Diagnostics,
+): Pick<StepOptions, 'gpus'> {
+  if (gpus === undefined) return {};
+  if (program === true) return { gpus: gpus.value };
+  const programs = [...signatures.values()].filter((one) => one.program === true);
+  diagnostics.add(
+    'VALUE_INVALID',
+    gpus.range,
+    `\`gpus\` is for steps that run a program, and ${name} runs none`,
+    `these do: ${programs.map((one) => `\`${one.name}\``).join(', ')}`,
+  );
+  return {};
 }
 
 function compileWith(
@@ -122,6 +147,9 @@ function compileEntry(
   scope: Scope,
   diagnostics: Diagnostics,
 ): Template {
+  const { metricConditions = [] } = signature;
+  if (metricConditions.includes(key) && value.kind === 'scalar' && typeof value.value === 'string')
+    return compileMetricInput(key, value, diagnostics);
   const before = diagnostics.size;
   const want: Type = field.optional ? { kind: 'nullable', of: field.type } : field.type;
   const { template, literal } = compileTemplate(value, want, { name: key, scope, diagnostics });
@@ -141,6 +169,21 @@ function compileEntry(
     }
   }
   return template;
+}
+
+/** A condition that the host looks at while the program runs: it stays text, and is checked here already. */
+function compileMetricInput(key: string, node: ScalarNode, diagnostics: Diagnostics): Template {
+  const text = String(node.value);
+  if (text.includes('${{')) {
+    diagnostics.add(
+      'EXPRESSION_SYNTAX',
+      node.range,
+      `\`${key}\` takes the bare expression, without \`\${{ }}\``,
+      'it sees `metrics` and nothing else, for instance `metrics.loss < 2.5`',
+    );
+  } else if (node.broken !== true)
+    compileMetricCondition(bareSource(node, diagnostics), diagnostics);
+  return { t: 'value', value: text };
 }
 
 const schemaCache = new WeakMap<object, Fields>();
@@ -199,6 +242,7 @@ function optionsOf(step: UsesStep, { name, defaults }: StepSignature): StepOptio
     // A step's own default may be longer than the time that its author gives to all attempts.
     ...(attempt === undefined ? {} : { attemptTimeoutMs: Math.min(attempt, timeoutMs) }),
     ...(heartbeat === undefined ? {} : { heartbeatMs: heartbeat }),
+    ...(options.onFailure === 'ask' ? { onFailure: 'ask' } : {}),
     retry: {
       attempts: options.retry.attempts ?? defaults.retry?.attempts ?? DEFAULT_RETRY.attempts,
       firstMs: options.retry.firstMs ?? ms(defaults.retry?.first ?? DEFAULT_RETRY.first),

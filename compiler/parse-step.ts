@@ -1,9 +1,8 @@
-import { isStepErrorCode, STEP_ERRORS } from '../core/error.js';
-import type { RetryOptions } from '../core/plan.js';
 import type { Diagnostics, Range } from './diagnostic.js';
-import type { Located, Step, WrittenOptions } from './pipeline.js';
+import { MISPLACED_INPUTS, parseOptions } from './parse-options.js';
+import type { Located, Step } from './pipeline.js';
 import { headOf, isLater, MapReader, NAME_PATTERN, refuseLater } from './read-map.js';
-import { suggest, suggestHint } from './suggest.js';
+import { suggest } from './suggest.js';
 import type { MapNode, ScalarNode, SourceNode } from './yaml.js';
 
 /** Ids with a meaning of their own, in expressions or in the language. */
@@ -25,10 +24,22 @@ const RESERVED_IDS: readonly string[] = [
 ];
 
 const LATER_KINDS = ['parallel', 'repeat', 'approve', 'wait', 'pipeline'] as const;
-const LATER_KEYS = ['on', 'on_failure', 'needs', 'stop_when', 'stalled_after', 'metric', 'catch'];
+const LATER_KEYS = ['needs', 'catch'];
 
 const KEYS = {
-  step: ['id', 'if', 'uses', 'with', 'timeout', 'attempt_timeout', 'heartbeat', 'retry', 'summary'],
+  step: [
+    'id',
+    'if',
+    'uses',
+    'with',
+    'timeout',
+    'attempt_timeout',
+    'heartbeat',
+    'retry',
+    'on',
+    'on_failure',
+    'summary',
+  ],
   foreach: ['id', 'if', 'foreach', 'as', 'limit', 'fail', 'collect', 'steps'],
   try: ['id', 'if', 'try', 'finally'],
   if: ['id', 'if', 'then', 'else'],
@@ -78,6 +89,7 @@ function parseStep(node: SourceNode, index: number, diagnostics: Diagnostics): S
     what: kind === 'step' ? 'a step' : `${kind === 'if' ? 'an' : 'a'} \`${kind}\` step`,
     keys: KEYS[kind],
     later: LATER_KEYS,
+    ...(kind === 'step' ? { misplaced: MISPLACED_INPUTS } : {}),
   });
   const id = parseId(reader, diagnostics);
   const test = reader.expression('if');
@@ -307,75 +319,4 @@ function parseStop(
   const inner = new MapReader(node, diagnostics, { what: '`stop`', keys: ['reason'] });
   const reason = inner.required('reason', 'say to the operator why the run ends here');
   return reason === undefined ? null : { ...base, kind: 'stop', reason };
-}
-
-function parseOptions(reader: MapReader, diagnostics: Diagnostics): WrittenOptions {
-  const timeoutMs = reader.duration('timeout');
-  const attemptTimeoutMs = reader.duration('attempt_timeout');
-  const heartbeatMs = reader.duration('heartbeat');
-  if (timeoutMs !== undefined && attemptTimeoutMs !== undefined && attemptTimeoutMs > timeoutMs) {
-    const node = reader.get('attempt_timeout');
-    if (node !== undefined)
-      reader.invalid(node, '`attempt_timeout` is longer than `timeout`, which bounds all attempts');
-  }
-  return {
-    ...(timeoutMs === undefined ? {} : { timeoutMs }),
-    ...(attemptTimeoutMs === undefined ? {} : { attemptTimeoutMs }),
-    ...(heartbeatMs === undefined ? {} : { heartbeatMs }),
-    retry: parseRetry(reader, diagnostics),
-  };
-}
-
-function parseRetry(reader: MapReader, diagnostics: Diagnostics): Partial<RetryOptions> {
-  const node = reader.get('retry');
-  if (node === undefined) return {};
-  if (node.kind !== 'map') {
-    reader.invalid(
-      node,
-      '`retry` is a map',
-      'for instance `retry: { attempts: 3, first: 2s, most: 1m }`',
-    );
-    return {};
-  }
-  const retry = new MapReader(node, diagnostics, {
-    what: '`retry`',
-    keys: ['attempts', 'first', 'factor', 'most', 'never'],
-  });
-  const attempts = retry.integer('attempts', 1, 100);
-  const firstMs = retry.duration('first');
-  const mostMs = retry.duration('most');
-  const factor = retry.get('factor');
-  const factorValue =
-    factor?.kind === 'scalar' && typeof factor.value === 'number' ? factor.value : null;
-  const isFactor = factorValue !== null && factorValue >= 1 && factorValue <= 100;
-  if (factor !== undefined && !isFactor)
-    retry.invalid(factor, '`factor` is a number from 1 to 100');
-  const never = parseNever(retry, diagnostics);
-  return {
-    ...(attempts === undefined ? {} : { attempts }),
-    ...(firstMs === undefined ? {} : { firstMs }),
-    ...(mostMs === undefined ? {} : { mostMs }),
-    ...(isFactor ? { factor: factorValue } : {}),
-    ...(never === undefined ? {} : { never }),
-  };
-}
-
-function parseNever(retry: MapReader, diagnostics: Diagnostics): string[] | undefined {
-  const node = retry.get('never');
-  if (node === undefined) return undefined;
-  if (node.kind !== 'list') {
-    retry.invalid(node, '`never` is a list of error codes');
-    return undefined;
-  }
-  return node.items.flatMap((item) => {
-    const code = item.kind === 'scalar' ? String(item.value) : '';
-    if (isStepErrorCode(code)) return [code];
-    diagnostics.add(
-      'ERROR_CODE_UNKNOWN',
-      headOf(item),
-      `there is no error code \`${code}\``,
-      suggestHint(code, Object.keys(STEP_ERRORS), ''),
-    );
-    return [];
-  });
 }

@@ -59,6 +59,9 @@ export interface WrittenOptions {
   readonly timeoutMs?: number;
   readonly attemptTimeoutMs?: number;
   readonly heartbeatMs?: number;
+  /** `on: { gpus }`, with the place of the key. */
+  readonly gpus?: Located<number>;
+  readonly onFailure?: 'ask' | 'fail';
   readonly retry: Partial<RetryOptions>;
 }
 

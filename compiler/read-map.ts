@@ -15,12 +15,8 @@ const LATER: ReadonlyMap<string, string> = new Map([
   ['wait', 'a step that waits for something polls by itself, until its `timeout`'],
   ['pipeline', 'write the steps of the other file here'],
   ['catch', 'use `finally` for what must happen in any case'],
-  ['on', 'steps run on the host of their workspace'],
-  ['on_failure', 'a step fails its run, or its `foreach` item'],
+  ['labels', 'a step runs on the host of its workspace, or on one that is chosen once for the run'],
   ['defaults', 'write the options at each step'],
-  ['stop_when', 'let the command end by itself'],
-  ['stalled_after', 'use `timeout` and `heartbeat`'],
-  ['metric', 'training output is read with the patterns that the step type knows'],
 ]);
 
 /** Reads one map: each key is known, not there yet, or a mistake; all are told. */
@@ -31,11 +27,19 @@ export class MapReader {
   readonly #entries: ReadonlyMap<string, Entry>;
   readonly #reported: ReadonlySet<string>;
 
-  /** `what` names the map in messages: `a step`. `later` are the keys of `LATER` that could stand here. */
+  /**
+   * `what` names the map in messages: `a step`. `later` are the keys of `LATER` that could stand here, `misplaced`
+   * those that belong elsewhere, with where.
+   */
   constructor(
     node: MapNode,
     diagnostics: Diagnostics,
-    options: { what: string; keys: readonly string[]; later?: readonly string[] },
+    options: {
+      what: string;
+      keys: readonly string[];
+      later?: readonly string[];
+      misplaced?: ReadonlyMap<string, string>;
+    },
   ) {
     this.node = node;
     this.#diagnostics = diagnostics;
@@ -56,7 +60,8 @@ export class MapReader {
           'KEY_UNKNOWN',
           entry.keyRange,
           `${options.what} has no \`${entry.key}\``,
-          near === null ? `it takes ${listNames(options.keys)}` : `did you mean \`${near}\`?`,
+          options.misplaced?.get(entry.key) ??
+            (near === null ? `it takes ${listNames(options.keys)}` : `did you mean \`${near}\`?`),
         );
       }
     }

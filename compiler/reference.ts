@@ -8,6 +8,8 @@ export interface StepDescription {
   readonly name: string;
   readonly summary: string;
   readonly effect: boolean;
+  /** It runs a program: its timeout is run time. */
+  readonly program: boolean;
   readonly inputs: readonly FieldDescription[];
   readonly outputs: readonly FieldDescription[];
   readonly defaults: {
@@ -39,6 +41,7 @@ export function describeStep(signature: StepSignature): StepDescription {
     name,
     summary,
     effect: signature.effect ?? false,
+    program: signature.program ?? false,
     inputs: describeFields(fieldsOfSchema(signature.input, 'input', name)),
     outputs: describeFields(fieldsOfSchema(signature.output, 'output', name)),
     defaults: {
@@ -86,7 +89,7 @@ export function printReference(signatures: readonly StepSignature[]): string {
 function printStep(step: StepDescription): string {
   const { retry } = step.defaults;
   const limits = [
-    `Ends after ${step.defaults.timeout}`,
+    `Ends after ${step.defaults.timeout}${step.program ? ' of run time' : ''}`,
     step.defaults.attemptTimeout === null
       ? null
       : `each attempt after ${step.defaults.attemptTimeout}`,
@@ -100,9 +103,11 @@ function printStep(step: StepDescription): string {
   return [
     `## ${step.name}`,
     '',
-    step.effect
-      ? `${step.summary} It changes something outside that cannot be taken back.`
-      : step.summary,
+    [
+      step.summary,
+      ...(step.effect ? ['It changes something outside that cannot be taken back.'] : []),
+      ...(step.program ? ['It runs a program, which may lease devices: `on: { gpus: 1 }`.'] : []),
+    ].join(' '),
     '',
     ...printFields('Inputs', step.inputs, true),
     ...printFields('Outputs', step.outputs, false),

@@ -139,9 +139,10 @@ export class References {
     const item = this.#scope.names.get(name);
     this.roots.add(name);
     if (item !== undefined) return this.#seen(item);
-    if (name === 'inputs') return this.#seen(this.#scope.inputs);
-    if (name === 'run') return this.#scope.run;
-    if (name === 'steps') {
+    const isAlone = this.#scope.namesOnly === true;
+    if (name === 'inputs' && !isAlone) return this.#seen(this.#scope.inputs);
+    if (name === 'run' && !isAlone) return this.#scope.run;
+    if (name === 'steps' && !isAlone) {
       this.#report(
         'EXPRESSION_TYPE',
         at,
@@ -150,7 +151,8 @@ export class References {
       );
       return null;
     }
-    const known = ['inputs', 'steps', 'run', ...this.#scope.names.keys(), ...locals.keys()];
+    const roots = isAlone ? [] : ['inputs', 'steps', 'run'];
+    const known = [...roots, ...this.#scope.names.keys(), ...locals.keys()];
     const inputs = fieldsOf(this.#scope.inputs);
     const hint =
       inputs?.has(name) === true
@@ -171,7 +173,8 @@ export class References {
   #member(node: ASTNode & { op: '.' }, facts: Facts, locals: Locals): Type | null {
     const [of, key] = node.args;
     const at = { start: node.end - key.length, end: node.end };
-    if (of.op === 'id' && of.args === 'steps' && !locals.has('steps')) {
+    const isStep = of.op === 'id' && of.args === 'steps' && this.#scope.namesOnly !== true;
+    if (isStep && !locals.has('steps')) {
       return this.#step(key, { start: of.start, end: node.end }, facts);
     }
     this.#visit(of, facts, locals);

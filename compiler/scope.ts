@@ -40,6 +40,8 @@ export interface Scope {
   readonly run: Type;
   /** Items of the foreach blocks around, by name. */
   readonly names: ReadonlyMap<string, Type>;
+  /** Nothing but `names` is in scope: neither inputs nor steps nor the run. */
+  readonly namesOnly?: true;
   /** Outputs of the steps that may have run before, by id. */
   readonly visible: Map<string, Type>;
   readonly facts: Facts;

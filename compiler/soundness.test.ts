@@ -156,6 +156,7 @@ function powers(outcomes: Draw, changed: Powers['changed']): Powers {
       const maybe: { maybe?: Json } = outcomes.below(2) === 0 ? { maybe: 'm' } : {};
       return { kind: 'succeeded', outputs: { v: outcomes.of(['a', 'b']), ...maybe } };
     },
+    decide: async () => null,
     sleep: async () => {},
     now: () => ++now,
     random: () => 0,

@@ -1,142 +1,23 @@
 import { describe, expect, test } from 'vitest';
-import type { Expr, Template } from './expression.js';
-import { interpret } from './interpreter.js';
-import type { Powers, StepOutcome, StepRequest } from './powers.js';
-import type { JsonObject } from './json.js';
-import type { ActivityStep, ForeachStep, Plan, PlanStep } from './plan.js';
-import type { RunResult, RunState } from './run-state.js';
-
-class Cancelled extends Error {}
+import type { Template } from './expression.js';
+import type { StepOutcome, StepRequest } from './powers.js';
+import type { ForeachStep, Plan, PlanStep } from './plan.js';
+import { fail, ok, run } from '../test/support/interpreter-world.js';
+import { foreachOf, lit, output, planOf, stepMaker } from '../test/support/plan-makers.js';
 
 const OPTIONS = {
   timeoutMs: 60_000,
   retry: { attempts: 1, firstMs: 1_000, factor: 2, mostMs: 10_000, never: [] },
 } as const;
 
-const lit = (value: string | number | boolean): Template => ({ t: 'value', value });
-const output = (id: string, key: string): Expr => ({
-  op: 'member',
-  of: { op: 'member', of: { op: 'name', name: 'steps' }, key: id },
-  key,
-});
+const step = stepMaker(OPTIONS);
 
-function step(id: string, overrides: Partial<ActivityStep> = {}): ActivityStep {
-  return {
-    kind: 'step',
-    id,
-    key: id,
-    uses: 'test.step',
-    with: [],
-    optional: [],
-    host: [],
-    options: OPTIONS,
-    ...overrides,
-  };
-}
-
-function foreach(items: readonly string[], overrides: Partial<ForeachStep> = {}): ForeachStep {
-  return {
-    kind: 'foreach',
-    id: 'each',
-    key: 'each',
-    items: { op: 'lit', value: [...items] },
-    as: 'item',
-    limit: 2,
-    fail: 'fast',
-    steps: [step('work', { with: [['item', { t: 'expr', expr: { op: 'name', name: 'item' } }]] })],
-    ...overrides,
-  };
-}
-
-function planOf(...steps: PlanStep[]): Plan {
-  return {
-    irVersion: 1,
-    pipeline: 'test',
-    sourceSha256: '0'.repeat(64),
-    network: { coordinator: '', hotkey: '' },
-    inputs: {},
-    steps,
-    outputs: [],
-  };
-}
-
-const ok = (outputs: JsonObject = {}): StepOutcome => ({ kind: 'succeeded', outputs });
-const fail = (code: string, retryable = false): StepOutcome => ({
-  kind: 'failed',
-  error: { code, message: `${code} happened` },
-  retryable,
-});
-
-/** Runs a plan with outcomes of the test's own; time passes only in `sleep`. */
-async function run(
-  plan: Plan,
-  answer: (request: StepRequest, world: World) => StepOutcome | Promise<StepOutcome>,
-  initial: RunState = { steps: {} },
-): Promise<World & { result: RunResult | 'cancelled' }> {
-  const world = new World(answer);
-  let result: RunResult | 'cancelled';
-  try {
-    result = await interpret(plan, initial, { runId: 'run-1', roundId: 'run-1' }, world.powers);
-  } catch (error) {
-    if (!(error instanceof Cancelled)) throw error;
-    result = 'cancelled';
-  }
-  return Object.assign(world, { result });
-}
-
-class World {
-  readonly requests: StepRequest[] = [];
-  readonly slept: number[] = [];
-  readonly states: RunState[] = [];
-  readonly powers: Powers;
-  #now = Date.parse('2026-01-01T00:00:00Z');
-  #shield = 0;
-  cancelled = false;
-
-  constructor(answer: (request: StepRequest, world: World) => StepOutcome | Promise<StepOutcome>) {
-    const interruptible = (): void => {
-      if (this.cancelled && this.#shield === 0) throw new Cancelled();
-    };
-    this.powers = {
-      runStep: async (request) => {
-        interruptible();
-        this.requests.push(request);
-        const outcome = await answer(request, this);
-        interruptible();
-        return outcome;
-      },
-      sleep: async (ms) => {
-        interruptible();
-        this.slept.push(ms);
-        this.#now += ms;
-      },
-      now: () => this.#now,
-      random: () => 0.5,
-      isCancellation: (error) => error instanceof Cancelled,
-      shielded: async (body) => {
-        this.#shield += 1;
-        try {
-          return await body();
-        } finally {
-          this.#shield -= 1;
-        }
-      },
-      scoped: (body) =>
-        body(() => {
-          this.cancelled = true;
-        }),
-      changed: (steps) => this.states.push({ steps: Object.fromEntries(steps) }),
-    };
-  }
-
-  get paths(): string[] {
-    return this.requests.map((request) => request.path);
-  }
-
-  get state(): RunState {
-    return this.states.at(-1) ?? { steps: {} };
-  }
-}
+const foreach = (items: readonly string[], overrides: Partial<ForeachStep> = {}): ForeachStep =>
+  foreachOf(
+    items,
+    [step('work', { with: [['item', { t: 'expr', expr: { op: 'name', name: 'item' } }]] })],
+    overrides,
+  );
 
 describe('a list of steps', () => {
   test('runs in order, and a later step reads the outputs of an earlier one', async () => {
@@ -257,64 +138,6 @@ describe('a list of steps', () => {
     );
     const world = await run(plan, () => ok());
     expect(world.requests[0]?.queue).toBe('host-1');
-  });
-});
-
-describe('retries', () => {
-  const retrying = { ...OPTIONS, retry: { ...OPTIONS.retry, attempts: 3 } };
-
-  test('count step errors, back off, and number the starts', async () => {
-    const world = await run(planOf(step('a', { options: retrying })), ({ start }) =>
-      start < 3 ? fail('COORDINATOR_UNAVAILABLE', true) : ok(),
-    );
-    expect(world.requests.map(({ start }) => start)).toEqual([1, 2, 3]);
-    expect(world.slept).toEqual([1_000, 2_000]);
-    expect(world.state.steps['a']).toMatchObject({ status: 'succeeded', attempts: 3 });
-  });
-
-  test('wait at least as long as the other side asked', async () => {
-    const world = await run(planOf(step('a', { options: retrying })), ({ start }) =>
-      start === 1
-        ? {
-            kind: 'failed',
-            error: { code: 'COORDINATOR_RATE_LIMITED', message: '' },
-            retryable: true,
-            retryAfterMs: 9_000,
-          }
-        : ok(),
-    );
-    expect(world.slept).toEqual([9_000]);
-  });
-
-  test('end with the error when the tries are used up', async () => {
-    const world = await run(planOf(step('a', { options: retrying })), () =>
-      fail('COORDINATOR_UNAVAILABLE', true),
-    );
-    expect(world.requests).toHaveLength(3);
-    expect(world.result).toMatchObject({
-      status: 'failed',
-      error: { code: 'COORDINATOR_UNAVAILABLE' },
-    });
-  });
-
-  test('do not happen for a final code, nor for one that the author called final', async () => {
-    const final = await run(planOf(step('a', { options: retrying })), () =>
-      fail('COORDINATOR_REFUSED'),
-    );
-    expect(final.requests).toHaveLength(1);
-    const never = { ...retrying, retry: { ...retrying.retry, never: ['PROGRAM_FAILED'] } };
-    const named = await run(planOf(step('a', { options: never })), () =>
-      fail('PROGRAM_FAILED', true),
-    );
-    expect(named.requests).toHaveLength(1);
-  });
-
-  test('do not begin after the timeout of the step', async () => {
-    const short = { ...retrying, timeoutMs: 1_500, retry: { ...retrying.retry, attempts: 10 } };
-    const world = await run(planOf(step('a', { options: short })), () =>
-      fail('COORDINATOR_UNAVAILABLE', true),
-    );
-    expect(world.requests.map(({ remainingMs }) => remainingMs)).toEqual([1_500, 500]);
   });
 });
 
@@ -456,7 +279,7 @@ describe('try and finally', () => {
       outputs: { text: 'x'.repeat(1024 * 1024 - 378) },
     };
     const world = await run(planOf(guarded), () => ok({ text: 'x'.repeat(60_000) }), {
-      steps: { before },
+      initial: { steps: { before } },
     });
     expect(world.result).toMatchObject({
       status: 'failed',
@@ -494,11 +317,120 @@ describe('a run that is started from a recorded state', () => {
     const whole = await run(plan, answer);
     const inputs = new Map(whole.requests.map(({ path, input }) => [path, JSON.stringify(input)]));
     for (const state of whole.states) {
-      const resumed = await run(plan, answer, state);
+      const resumed = await run(plan, answer, { initial: state });
       expect(resumed.result).toEqual(whole.result);
       for (const { path, input } of resumed.requests)
         expect(JSON.stringify(input)).toBe(inputs.get(path));
       for (const path of resumed.paths) expect(state.steps[path]?.status).not.toBe('succeeded');
     }
   });
+});
+
+describe('until', () => {
+  const guarded: PlanStep = {
+    kind: 'try',
+    id: 'guard',
+    key: 'guard',
+    steps: [step('gate'), step('submit')],
+    finally: [step('clean')],
+  };
+
+  test('ends the run as stopped behind the step, and `finally` runs', async () => {
+    for (const until of ['gate', 'guard/gate']) {
+      const world = await run(planOf(step('a'), guarded, step('after')), () => ok(), { until });
+      expect(world.paths).toEqual(['a', 'guard/gate', 'guard/finally/clean']);
+      expect(world.result).toEqual({
+        status: 'stopped',
+        outputs: {},
+        error: {
+          code: 'UNTIL_REACHED',
+          message: 'The run was to go until guard/gate, which succeeded.',
+          step: 'guard/gate',
+        },
+      });
+      expect(world.state.steps['guard/gate']?.status).toBe('succeeded');
+      expect(world.state.steps['guard']?.status).toBe('stopped');
+    }
+  });
+
+  test('is reached by a block when its last step has ended', async () => {
+    const world = await run(planOf(guarded, step('after')), () => ok(), { until: 'guard' });
+    expect(world.paths).toEqual(['guard/gate', 'guard/submit', 'guard/finally/clean']);
+    expect(world.result).toMatchObject({ status: 'stopped', error: { code: 'UNTIL_REACHED' } });
+  });
+
+  test('names a step of an item by its path, and does not wait for the other items', async () => {
+    const world = await run(planOf(foreach(['x', 'y', 'z'], { limit: 1 }), step('b')), () => ok(), {
+      until: 'each#1/work',
+    });
+    expect(world.paths).toEqual(['each#0/work', 'each#1/work']);
+    expect(world.result).toMatchObject({ status: 'stopped', error: { step: 'each#1/work' } });
+  });
+
+  test('holds also where the run does not come by the step', async () => {
+    const no = { op: 'lit', value: false } as const;
+    const skipped = await run(planOf(step('a', { if: no }), step('b')), () => ok(), { until: 'a' });
+    expect(skipped.paths).toEqual([]);
+    expect(skipped.result).toMatchObject({
+      error: { code: 'UNTIL_REACHED', message: 'The run was to go until a, which was skipped.' },
+    });
+    const short = await run(planOf(foreach(['x']), step('b')), () => ok(), {
+      until: 'each#4/work',
+    });
+    expect(short.paths).toEqual(['each#0/work']);
+    expect(short.result).toMatchObject({
+      error: {
+        code: 'UNTIL_REACHED',
+        message: 'The run was to go until each#4/work; each ended without reaching it.',
+      },
+    });
+  });
+
+  test('ends at once a run that goes on from behind the step', async () => {
+    const plan = planOf(step('a'), step('b'));
+    const { state } = await run(plan, () => ok(), { until: 'a' });
+    const again = await run(plan, () => ok(), { until: 'a', initial: state });
+    expect(again.paths).toEqual([]);
+    expect(again.result).toMatchObject({ status: 'stopped', error: { code: 'UNTIL_REACHED' } });
+  });
+
+  test('starts nothing when there is no such step, or more than one', async () => {
+    const plan = planOf(step('a'), foreach(['x']));
+    const unknown = await run(plan, () => ok(), { until: 'gat' });
+    expect(unknown.paths).toEqual([]);
+    expect(unknown.result).toMatchObject({
+      status: 'failed',
+      error: {
+        code: 'STEP_PATH_UNKNOWN',
+        message: 'The pipeline test has no step `gat`; it has a, each, each#0/work.',
+      },
+    });
+    const many = await run(plan, () => ok(), { until: 'work' });
+    expect(many.paths).toEqual([]);
+    expect(many.result).toMatchObject({
+      error: { code: 'STEP_PATH_UNKNOWN', hint: 'Name the item, such as `each#0/work`.' },
+    });
+  });
+});
+
+test('a run that goes on behind a block reads the outputs of the steps in it', async () => {
+  // guard(c; finally clean) -> choice(then d) -> e(c.value, d.value)
+  const plan = planOf(
+    { kind: 'try', key: '[0]', steps: [step('c')], finally: [step('clean')] },
+    { kind: 'if', key: '[1]', test: { op: 'lit', value: true }, then: [step('d')], else: [] },
+    step('e', {
+      with: [
+        ['c', { t: 'expr', expr: output('c', 'value') }],
+        ['d', { t: 'expr', expr: output('d', 'value') }],
+      ],
+    }),
+  );
+  const answer = ({ path }: StepRequest): StepOutcome => ok({ value: path });
+  const whole = await run(plan, answer);
+  for (const state of whole.states) {
+    const resumed = await run(plan, answer, { initial: state });
+    expect(resumed.result).toEqual(whole.result);
+    const [last] = resumed.requests.slice(-1);
+    if (last !== undefined) expect(last.input).toEqual({ c: '[0]/c', d: '[1]/then/d' });
+  }
 });

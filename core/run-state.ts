@@ -11,12 +11,29 @@ export interface StepState {
   readonly status: StepStatus;
   /** Name of the step type; a block's kind (`foreach`, `try`, `if`, `stop`) for a block. */
   readonly uses: string;
-  /** Tries that were started by the interpreter; a worker that was lost does not add to it. */
+  /**
+   * Number of the newest start, from 1; a worker that was lost does not add to it. A step that is running and has an
+   * error is between two starts: the newest one has ended with that error.
+   */
   readonly attempts: number;
+  /** How many of those starts count as no try: they ended with a `restart` code, or before a person's last decision. */
+  readonly uncounted?: number;
+  /** Starts since the last decision that were lost. */
+  readonly restarts?: number;
+  /**
+   * By how much the step's timeout was moved, in milliseconds: the time for which it was parked, or, for run time of a
+   * program that was spent, what a person's retry gave it anew.
+   */
+  readonly movedMs?: number;
+  /** Since when the step has been parked, and until when it asks, if there is an end to it; ISO 8601, UTC. */
+  readonly parkedAt?: string;
+  readonly askUntil?: string;
   readonly startedAt?: string;
   readonly endedAt?: string;
   readonly outputs?: { readonly [name: string]: Json };
   readonly error?: ErrorReport;
+  /** What it waits for, for people: `cancelling, waits for host X`, or until when a parked step waits. */
+  readonly note?: string;
 }
 
 /**
@@ -25,6 +42,10 @@ export interface StepState {
  */
 export interface RunState {
   readonly steps: { readonly [path: string]: StepState };
+  /** Decisions that were counted, by id: an id that comes again, also after continue-as-new, counts no second time. */
+  readonly decisions?: {
+    readonly [id: string]: { readonly step: string; readonly action: string };
+  };
 }
 
 /** Largest outputs of one step and largest RunState, as JSON text, in bytes. */

@@ -1,19 +1,12 @@
-import { expect, test } from 'vitest';
-import type { ActivityStep, Plan } from './plan.js';
+import { describe, expect, test } from 'vitest';
+import { foreachOf, planOf, stepMaker } from '../test/support/plan-makers.js';
+import type { Plan } from './plan.js';
 import type { StepState } from './run-state.js';
 import { toRunView } from './run-view.js';
 
-const step = (key: string): ActivityStep => ({
-  kind: 'step',
-  key,
-  uses: 'test.step',
-  with: [],
-  optional: [],
-  host: [],
-  options: {
-    timeoutMs: 1,
-    retry: { attempts: 1, firstMs: 1, factor: 1, mostMs: 1, never: [] },
-  },
+const step = stepMaker({
+  timeoutMs: 1,
+  retry: { attempts: 1, firstMs: 1, factor: 1, mostMs: 1, never: [] },
 });
 
 /** each(first, then `length` steps) over as many items as `items`, each of which failed at `first`. */
@@ -61,4 +54,66 @@ test('a long list over a long block fits into one payload, every step that was r
   expect(steps.filter(({ path }) => path.endsWith('/first'))).toHaveLength(500);
   expect(steps.filter(({ status }) => status === 'pending')).toHaveLength(1_000);
   expect(JSON.stringify(steps).length).toBeLessThan(300_000);
+});
+
+describe('a step that is parked', () => {
+  const error = { code: 'EFFECT_UNKNOWN', message: 'Nobody knows.' };
+  const parked = (key: string): StepState => ({
+    status: 'parked',
+    uses: 'test.step',
+    attempts: 2,
+    uncounted: 1,
+    restarts: 1,
+    movedMs: 5,
+    parkedAt: '2026-01-01T00:00:00.000Z',
+    error: { ...error, step: key },
+    note: 'asks until then',
+  });
+
+  test('is shown with its error, what it waits for and the command that decides', () => {
+    const view = toRunView(
+      planOf(step('a'), step('[1]')),
+      new Map([
+        ['a', parked('a')],
+        ['[1]', parked('[1]')],
+      ]),
+      { runId: 'run-1', roundId: 'run-1' },
+      { status: 'running', outputs: {} },
+    );
+    expect(view.stage).toBe('a');
+    expect(view.steps).toEqual([
+      {
+        path: 'a',
+        uses: 'test.step',
+        status: 'parked',
+        attempts: 2,
+        error: { ...error, step: 'a' },
+        note: 'asks until then',
+        decide: 'decide run-1 a --retry',
+      },
+      expect.objectContaining({ decide: "decide run-1 '[1]' --retry" }),
+    ]);
+  });
+});
+
+test('items are shown also where a run that goes on knows more of the later ones', () => {
+  const done: StepState = { status: 'succeeded', uses: 'item', attempts: 0 };
+  const view = toRunView(
+    planOf(foreachOf(['x', 'y', 'z'], [step('work')])),
+    new Map([
+      ['each#0/work', done],
+      ['each#2', done],
+    ]),
+    { runId: 'run-1', roundId: 'run-1' },
+    { status: 'running', outputs: {} },
+  );
+  expect(view.steps.map(({ path, status }) => `${path} ${status}`)).toEqual([
+    'each pending',
+    'each#0 pending',
+    'each#0/work succeeded',
+    'each#1 pending',
+    'each#1/work pending',
+    'each#2 succeeded',
+    'each#2/work pending',
+  ]);
 });

@@ -15,6 +15,10 @@ export interface StepView {
   readonly startedAt?: string;
   readonly endedAt?: string;
   readonly error?: ErrorReport;
+  /** What it waits for, for people. */
+  readonly note?: string;
+  /** For a parked step: the command that decides, without the name of the program. */
+  readonly decide?: string;
 }
 
 /** A run as people and programs see it. */
@@ -50,7 +54,9 @@ export function toRunView(
     stage: stageOf(plan, states),
     outputs: result.outputs,
     steps: stepViews(plan.steps, '', {
+      runId: run.runId,
       states,
+      itemCounts: itemCountsOf(states),
       inItem: false,
       left: { pending: MAX_PENDING_IN_ITEMS },
     }),
@@ -70,7 +76,10 @@ export function stageOf(plan: Plan, states: StepStates): string {
 }
 
 interface Listing {
+  readonly runId: string;
   readonly states: StepStates;
+  /** Items that are known of each foreach, by its path. */
+  readonly itemCounts: ReadonlyMap<string, number>;
   readonly inItem: boolean;
   /** Shared by the whole view. */
   readonly left: { pending: number };
@@ -81,8 +90,21 @@ function stepViews(steps: readonly PlanStep[], prefix: string, listing: Listing)
     const path = `${prefix}${step.key}`;
     if (listing.inItem && !listing.states.has(path) && --listing.left.pending < 0) return [];
     const uses = step.kind === 'step' ? step.uses : step.kind;
-    return [viewOf(path, uses, listing.states), ...innerViews(step, path, listing)];
+    return [viewOf(path, uses, listing), ...innerViews(step, path, listing)];
   });
+}
+
+/** A run that began from a state may know the steps of an item, or a later item, before the item itself. */
+function itemCountsOf(states: StepStates): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const path of states.keys()) {
+    if (!path.includes('#')) continue;
+    for (const match of path.matchAll(/#(\d+)(?=\/|$)/g)) {
+      const block = path.slice(0, match.index);
+      counts.set(block, Math.max(counts.get(block) ?? 0, Number(match[1]) + 1));
+    }
+  }
+  return counts;
 }
 
 function innerViews(step: PlanStep, path: string, listing: Listing): StepView[] {
@@ -90,12 +112,9 @@ function innerViews(step: PlanStep, path: string, listing: Listing): StepView[] 
     case 'foreach': {
       const views: StepView[] = [];
       const inside: Listing = { ...listing, inItem: true };
-      for (let index = 0; listing.states.has(`${path}#${index}`); index += 1) {
+      for (let index = 0; index < (listing.itemCounts.get(path) ?? 0); index += 1) {
         const item = `${path}#${index}`;
-        views.push(
-          viewOf(item, 'item', listing.states),
-          ...stepViews(step.steps, `${item}/`, inside),
-        );
+        views.push(viewOf(item, 'item', listing), ...stepViews(step.steps, `${item}/`, inside));
       }
       return views;
     }
@@ -115,9 +134,24 @@ function innerViews(step: PlanStep, path: string, listing: Listing): StepView[] 
   }
 }
 
-function viewOf(path: string, uses: string, states: StepStates): StepView {
+function viewOf(path: string, uses: string, { states, runId }: Listing): StepView {
   const step = states.get(path);
   if (step === undefined) return { path, uses, status: 'pending', attempts: 0 };
-  const { outputs: _outputs, ...view } = step;
-  return { path, ...view };
+  const { status, attempts, startedAt, endedAt, error, note } = step;
+  return {
+    path,
+    uses: step.uses,
+    status,
+    attempts,
+    ...(startedAt === undefined ? {} : { startedAt }),
+    ...(endedAt === undefined ? {} : { endedAt }),
+    ...(error === undefined ? {} : { error }),
+    ...(note === undefined ? {} : { note }),
+    ...(status === 'parked' ? { decide: `decide ${runId} ${inShell(path)} --retry` } : {}),
+  };
+}
+
+/** A path as one word of a shell. */
+function inShell(path: string): string {
+  return /^[\w/.-]+$/.test(path) ? path : `'${path}'`;
 }

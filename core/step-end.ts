@@ -7,20 +7,25 @@ import type { JsonObject } from './json.js';
 export class StepEnd extends Error {
   readonly report: ErrorReport;
   readonly ends: 'failed' | 'stopped';
-  constructor(report: ErrorReport, ends: 'failed' | 'stopped') {
+  /** Until when a person may be asked about it, in milliseconds since the epoch; undefined: without end. */
+  readonly askUntilMs: number | undefined;
+  constructor(report: ErrorReport, ends: 'failed' | 'stopped', askUntilMs?: number) {
     super(report.message);
     this.report = report;
     this.ends = ends;
+    this.askUntilMs = askUntilMs;
   }
 }
 
 /** What a run becomes by a code that has no try left. */
 export function endsAs(code: string): 'failed' | 'stopped' {
-  return isStepErrorCode(code) ? STEP_ERRORS[code].ends : 'failed';
+  if (!isStepErrorCode(code)) return 'failed';
+  const { ends } = STEP_ERRORS[code];
+  return ends === 'asks' ? 'stopped' : ends;
 }
 
 /** The end of a step whose time is over. */
-export function timedOut(path: string, timeoutMs: number): StepEnd {
+export function timedOut(path: string, timeoutMs: number, askUntilMs?: number): StepEnd {
   return new StepEnd(
     {
       code: 'STEP_TIMEOUT',
@@ -29,6 +34,7 @@ export function timedOut(path: string, timeoutMs: number): StepEnd {
       step: path,
     },
     'failed',
+    askUntilMs,
   );
 }
 

@@ -1,4 +1,5 @@
 /** What starters and readers of a run share with the workflow: names and plain types, no behaviour. */
+import type { JsonObject } from '../core/json.js';
 import type { Plan } from '../core/plan.js';
 import type { RunState } from '../core/run-state.js';
 
@@ -8,8 +9,73 @@ export const WORKFLOW_TYPE = 'runPipeline';
 /** Query that answers with a `RunView`. */
 export const STATE_QUERY = 'state';
 
+/** Query that answers with the `RunState`, outputs included: what `adit retry` starts from. */
+export const RUN_STATE_QUERY = 'runState';
+
+/** Update that decides for a parked step; its argument is a `Decision`, its result a `DecisionResult`. */
+export const DECIDE_UPDATE = 'decide';
+
+/** Signal: no longer wait for hosts that are silent; the programs of cancelled steps may go on there. */
+export const ABANDON_SIGNAL = 'abandon';
+
 /** Activity that writes the end of a run into its evidence folder. */
 export const RECORD_ACTIVITY = 'adit.record';
+
+/** Activity on the shared queue that names a host's queue, for programs that need no workspace. */
+export const PLACE_ACTIVITY = 'adit.place';
+
+/** Activity on a host's queue that ends what is left of a step's programs there, and returns when nothing is. */
+export const END_PROGRAM_ACTIVITY = 'adit.end_program';
+
+/** Activity that checks outputs which a person gives for a parked step, by the step type's own schema. */
+export const CHECK_OUTPUTS_ACTIVITY = 'adit.check_outputs';
+
+/** Workflow type of a lock: it waits until its parent, a run, has closed. Its id names what is locked. */
+export const ROUND_LOCK_TYPE = 'roundLock';
+
+/** Argument of PLACE_ACTIVITY. */
+export interface PlaceArgs {
+  readonly runId: string;
+}
+
+/** Result of PLACE_ACTIVITY. */
+export interface Place {
+  /** Task queue of the host that was chosen. */
+  readonly queue: string;
+}
+
+/** Argument of END_PROGRAM_ACTIVITY. */
+export interface EndProgramArgs {
+  readonly runId: string;
+  readonly stepPath: string;
+}
+
+/** Argument of CHECK_OUTPUTS_ACTIVITY; it fails with DECISION_INVALID, or returns the outputs as parsed. */
+export interface CheckOutputsArgs {
+  readonly uses: string;
+  readonly outputs: JsonObject;
+}
+
+/** What a person says about a parked step. */
+export interface Decision {
+  /** Made by the one who decides; the same id counts once. */
+  readonly id: string;
+  /** Path of the parked step. */
+  readonly step: string;
+  /** Begin the next start, take `outputs` as the step's, or let it fail with its code. */
+  readonly action: 'retry' | 'value' | 'fail';
+  readonly outputs?: JsonObject;
+  /** Who decided: self-asserted. */
+  readonly by: string;
+  readonly reason?: string;
+}
+
+export interface DecisionResult {
+  readonly step: string;
+  readonly action: Decision['action'];
+  /** True when this id had been counted before. */
+  readonly repeated: boolean;
+}
 
 /** Search attributes, all of type Keyword. */
 export const SEARCH_ATTRIBUTES = ['AditPipeline', 'AditTask', 'AditStage', 'AditVerdict'] as const;
@@ -23,6 +89,12 @@ export interface RunArgs {
   readonly state?: RunState;
   /** False on a server that refused the search attributes: the run then goes without. */
   readonly searchAttributes: boolean;
+  /** The step after whose success the run ends as stopped, with UNTIL_REACHED; its path or its id. */
+  readonly until?: string;
+  /** When the run should have ended, in milliseconds since the epoch: trainings are ended in time for what follows. */
+  readonly deadlineMs?: number;
+  /** Workflow id of the lock that this run must hold: one run at a time for a task and a hotkey. */
+  readonly lockId?: string;
 }
 
 /** Memo of a run under the key `adit`: readable with all workers down. */

@@ -50,3 +50,38 @@ test('an error cannot break the table', () => {
   });
   expect(table).toContain('**PROGRAM_FAILED** a   b c');
 });
+
+test('a parked step is told above the table, with its error and the command that decides', () => {
+  const table = progressTable(
+    view([
+      {
+        ...step(0),
+        status: 'parked',
+        error: { code: 'EFFECT_UNKNOWN', message: 'Nobody knows.' },
+        note: 'asks until 2026-01-01T00:00:00.000Z, then the run ends as stopped',
+        decide: `decide run 'candidates#0/trained' --retry`,
+      },
+      { ...step(1), status: 'running', note: 'cancelling, waits for host x' },
+    ]),
+  );
+  expect(table).toContain(
+    '- candidates#0/trained asks a person (asks until 2026-01-01T00:00:00.000Z, then the run ends as stopped): ' +
+      "**EFFECT_UNKNOWN** Nobody knows. Decide with `adit decide run 'candidates#0/trained' --retry`.",
+  );
+  expect(table).toContain('- candidates#1/trained: cancelling, waits for host x');
+  expect(table).toContain(
+    '| ⏸ | candidates#0/trained | candidate.train | parked | 1 | EFFECT_UNKNOWN |',
+  );
+});
+
+test('of many steps that wait the first are told', () => {
+  const parked = Array.from({ length: 30 }, (_, index) => ({
+    ...step(index),
+    status: 'parked' as const,
+    error: { code: 'EFFECT_UNKNOWN', message: 'x'.repeat(2_000) },
+    decide: 'decide run a --retry',
+  }));
+  const table = progressTable(view(parked));
+  expect(table).toContain('- and 20 more');
+  expect(table.length).toBeLessThan(12_500);
+});

@@ -1,4 +1,4 @@
-import type { RunView } from '../core/run-view.js';
+import type { RunView, StepView } from '../core/run-view.js';
 
 const MARKS = {
   pending: '·',
@@ -14,6 +14,9 @@ const MARKS = {
 /** Longest text that Temporal keeps as a run's current details, with room for its encoding. */
 const MAX_LENGTH = 12_000;
 
+/** Most steps that wait for something and are told above the table. */
+const MAX_WAITS = 10;
+
 /** The run as a Markdown table, for the Temporal UI. */
 export function progressTable(view: RunView): string {
   const reached = view.steps.filter(
@@ -24,12 +27,15 @@ export function progressTable(view: RunView): string {
     (step) =>
       `| ${MARKS[step.status]} | ${step.path} | ${step.uses} | ${step.status} | ${step.attempts || ''} | ${step.error?.code ?? ''} |`,
   );
+  const waits = view.steps.flatMap(waitLine);
   const pending = view.steps.filter(({ status }) => status === 'pending').length;
   const head = [
     `**${view.pipeline}** ${statusWords(view)}.`,
     ...(view.error === undefined
       ? []
       : ['', `**${view.error.code}** ${plain(view.error.message)}`]),
+    ...(waits.length === 0 ? [] : ['', ...waits.slice(0, MAX_WAITS)]),
+    ...(waits.length > MAX_WAITS ? [`- and ${waits.length - MAX_WAITS} more`] : []),
     '',
     '| | step | type | status | tries | error |',
     '|---|---|---|---|---|---|',
@@ -39,6 +45,14 @@ export function progressTable(view: RunView): string {
   let length = head.length + tail.length + rows.reduce((sum, row) => sum + row.length + 1, 0);
   while (length > MAX_LENGTH && first < rows.length) length -= (rows[first++]?.length ?? 0) + 1;
   return `${head}\n${rows.slice(first).join('\n')}${tail}`;
+}
+
+/** What a step waits for that somebody can do something about. */
+function waitLine({ path, error, note, decide }: StepView): string[] {
+  if (decide === undefined) return note === undefined ? [] : [`- ${path}: ${plain(note)}`];
+  const what = error === undefined ? '' : `: **${error.code}** ${plain(error.message)}`;
+  const until = note === undefined ? '' : ` (${plain(note)})`;
+  return [`- ${path} asks a person${until}${what} Decide with \`adit ${decide}\`.`];
 }
 
 function statusWords({ status, stage }: RunView): string {

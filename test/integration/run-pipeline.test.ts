@@ -1,168 +1,34 @@
-import { randomBytes } from 'node:crypto';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
-import { Client, Connection, WorkflowFailedError, type WorkflowHandle } from '@temporalio/client';
-import {
-  DefaultLogger,
-  NativeConnection,
-  Runtime,
-  Worker,
-  type WorkflowBundleWithSourceMap,
-} from '@temporalio/worker';
+import { WorkflowFailedError } from '@temporalio/client';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
-import { z } from 'zod';
-import type { Adapters } from '../../activities/adapters.js';
-import { createActivities, createRecordActivity } from '../../activities/boundary.js';
-import { defineStep, type StepContext, type StepType } from '../../activities/step-type.js';
-import { createEvidence } from '../../adapters/evidence/evidence.js';
 import { NotYet, StepError } from '../../core/error.js';
-import type { ActivityStep, Plan, PlanStep, StepOptions } from '../../core/plan.js';
+import type { Plan, PlanStep } from '../../core/plan.js';
 import type { RunView } from '../../core/run-view.js';
-import {
-  RECORD_ACTIVITY,
-  STATE_QUERY,
-  WORKFLOW_TYPE,
-  type RunArgs,
-} from '../../workflows/contract.js';
-import { PACKAGE_ROOT } from '../support/local-network.js';
-import { bundleOfWorkingTree } from '../support/workflow-bundle.js';
+import { STATE_QUERY } from '../../workflows/contract.js';
+import { planOf, stepMaker } from '../support/plan-makers.js';
+import { activityIds, openRuns, type Behaviour, type Runs } from '../support/workflow-runs.js';
 
-const OPTIONS: StepOptions = {
+const OPTIONS = {
   timeoutMs: 60_000,
   heartbeatMs: 10_000,
   retry: { attempts: 3, firstMs: 10, factor: 1, mostMs: 10, never: [] },
 };
 
-let connection: Connection;
-let native: NativeConnection;
-let bundle: WorkflowBundleWithSourceMap;
-let folder: string;
+const step = stepMaker(OPTIONS);
+
+let runs: Runs;
 
 beforeAll(async () => {
-  Runtime.install({ logger: new DefaultLogger('ERROR') });
-  const { address } = inject('temporal');
-  connection = await Connection.connect({ address });
-  native = await NativeConnection.connect({ address });
-  bundle = await bundleOfWorkingTree();
-  folder = await mkdtemp(path.join(tmpdir(), 'adit-run-'));
+  runs = await openRuns(inject('temporal').address);
 });
 
-afterAll(async () => {
-  await connection.close();
-  await native.close();
-  await rm(folder, { recursive: true, force: true });
-});
-
-type Behaviour = (
-  input: { [key: string]: unknown },
-  context: StepContext,
-) => Promise<{ [key: string]: unknown }>;
-
-function stepTypeOf(behaviour: Behaviour): StepType {
-  return defineStep({
-    name: 'test.step',
-    summary: 'Does what the test says.',
-    input: z.looseObject({}),
-    output: z.looseObject({}),
-    defaults: { timeout: '1m' },
-    errors: [],
-    example: '- uses: test.step',
-    run: behaviour,
-  });
-}
-
-function step(id: string, overrides: Partial<ActivityStep> = {}): ActivityStep {
-  return {
-    kind: 'step',
-    id,
-    key: id,
-    uses: 'test.step',
-    with: [],
-    optional: [],
-    host: [],
-    options: OPTIONS,
-    ...overrides,
-  };
-}
-
-function planOf(...steps: PlanStep[]): Plan {
-  return {
-    irVersion: 1,
-    pipeline: 'test',
-    sourceSha256: '0'.repeat(64),
-    network: { coordinator: '', hotkey: '' },
-    inputs: {},
-    steps,
-    outputs: [],
-  };
-}
-
-/** Starts a plan with a worker of its own that keeps (or does not keep) workflows in its cache. */
-async function withRun(
-  plan: Plan,
-  behaviour: Behaviour,
-  body: (handle: WorkflowHandle, client: Client) => Promise<void>,
-  maxCachedWorkflows = 10,
-): Promise<void> {
-  const taskQueue = `test-${randomBytes(4).toString('hex')}`;
-  const evidence = createEvidence(folder);
-  const adapters = { evidence } as Adapters;
-  const worker = await Worker.create({
-    connection: native,
-    taskQueue,
-    workflowBundle: { code: bundle.code },
-    activities: {
-      ...createActivities([stepTypeOf(behaviour)], adapters),
-      [RECORD_ACTIVITY]: createRecordActivity(adapters),
-    },
-    maxCachedWorkflows,
-    maxHeartbeatThrottleInterval: '1s',
-    shutdownGraceTime: 0,
-  });
-  const client = new Client({ connection });
-  const runId = `test-${randomBytes(6).toString('hex')}`;
-  await worker.runUntil(async () => {
-    const args: RunArgs = { plan, roundId: runId, searchAttributes: true };
-    const handle = await client.workflow.start(WORKFLOW_TYPE, {
-      taskQueue,
-      workflowId: runId,
-      args: [args],
-    });
-    await body(handle, client);
-    await recordHistory(handle);
-  });
-}
-
-/** With ADIT_RECORD_HISTORIES set, keeps the history of each case for the replay tests. */
-async function recordHistory(handle: WorkflowHandle): Promise<void> {
-  const target = process.env['ADIT_RECORD_HISTORIES'];
-  if (target === undefined) return;
-  const name = expect.getState().currentTestName?.split(' > ').at(-1) ?? handle.workflowId;
-  const slug = name
-    .replace(/[^A-Za-z]+/g, '-')
-    .toLowerCase()
-    .slice(0, 60);
-  const text = historyToJSON(await handle.fetchHistory());
-  // Stack traces name the folder of this checkout, which is nobody else's.
-  await writeFile(
-    path.join(target, `run-pipeline.v1.${slug}.json`),
-    text.replaceAll(PACKAGE_ROOT, '/adit/'),
-  );
-}
-
-const activityIds = async (handle: WorkflowHandle): Promise<string[]> => {
-  const { events } = await handle.fetchHistory();
-  return (events ?? []).flatMap(
-    (event) => event.activityTaskScheduledEventAttributes?.activityId ?? [],
-  );
-};
+afterAll(() => runs.close());
 
 describe.each([
   ['with cached workflows', 10],
   ['with every task replayed', 0],
-])('a run on a real server, %s', (_name, cache) => {
+])('a run on a real server, %s', (_name, maxCachedWorkflows) => {
   test('runs its steps, answers the state query and leaves evidence', async () => {
     const plan = planOf(step('a'), {
       kind: 'foreach',
@@ -177,10 +43,9 @@ describe.each([
         step('work', { with: [['item', { t: 'expr', expr: { op: 'name', name: 'item' } }]] }),
       ],
     });
-    await withRun(
-      plan,
-      async (input) => ({ seen: input['item'] ?? null }),
-      async (handle) => {
+    await runs.withRun(
+      { plan, behaviour: async (input) => ({ seen: input['item'] ?? null }), maxCachedWorkflows },
+      async ({ handle }) => {
         const view = (await handle.result()) as RunView;
         expect(view.status).toBe('succeeded');
         expect(view.steps.map(({ path: at, status }) => `${at} ${status}`)).toEqual([
@@ -200,11 +65,10 @@ describe.each([
           expect.arrayContaining(['AditStage=succeeded', 'AditVerdict=succeeded']),
         );
         const record = JSON.parse(
-          await readFile(path.join(folder, 'runs', handle.workflowId, 'run.json'), 'utf8'),
+          await readFile(path.join(runs.folder, 'runs', handle.workflowId, 'run.json'), 'utf8'),
         ) as unknown;
         expect(record).toEqual(view);
       },
-      cache,
     );
   });
 
@@ -215,15 +79,13 @@ describe.each([
       if (calls < 3) throw new StepError('COORDINATOR_UNAVAILABLE', 'nobody answers');
       return {};
     };
-    await withRun(
-      planOf(step('a')),
-      behaviour,
-      async (handle) => {
+    await runs.withRun(
+      { plan: planOf(step('a')), behaviour, maxCachedWorkflows },
+      async ({ handle }) => {
         const view = (await handle.result()) as RunView;
         expect(view.steps[0]).toMatchObject({ status: 'succeeded', attempts: 3 });
         expect(await activityIds(handle)).toEqual(['a', 'a~2', 'a~3', expect.any(String)]);
       },
-      cache,
     );
   });
 
@@ -231,10 +93,9 @@ describe.each([
     const behaviour: Behaviour = async () => {
       throw new StepError('PATCH_EMPTY', 'nothing changed', { hint: 'change something' });
     };
-    await withRun(
-      planOf(step('a'), step('b')),
-      behaviour,
-      async (handle) => {
+    await runs.withRun(
+      { plan: planOf(step('a'), step('b')), behaviour, maxCachedWorkflows },
+      async ({ handle }) => {
         const error = await handle.result().then(
           () => null,
           (reason: unknown) => reason,
@@ -255,7 +116,6 @@ describe.each([
           ],
         });
       },
-      cache,
     );
   });
 
@@ -263,16 +123,14 @@ describe.each([
     const behaviour: Behaviour = async () => {
       throw new StepError('TASK_NOT_LIVE', 'paused');
     };
-    await withRun(
-      planOf(step('a')),
-      behaviour,
-      async (handle) => {
+    await runs.withRun(
+      { plan: planOf(step('a')), behaviour, maxCachedWorkflows },
+      async ({ handle }) => {
         expect(await handle.result()).toMatchObject({
           status: 'stopped',
           error: { code: 'TASK_NOT_LIVE' },
         });
       },
-      cache,
     );
   });
 
@@ -285,10 +143,9 @@ describe.each([
       { kind: 'stop', key: '[3]', reason: { t: 'value', value: 'enough' } },
       step('never'),
     );
-    await withRun(
-      plan,
-      async () => ({}),
-      async (handle) => {
+    await runs.withRun(
+      { plan, behaviour: async () => ({}), maxCachedWorkflows },
+      async ({ handle }) => {
         const view = (await handle.result()) as RunView;
         expect(view).toMatchObject({ status: 'stopped', error: { message: 'enough' } });
         expect(view.steps.map(({ path: at, status }) => `${at} ${status}`)).toEqual([
@@ -303,7 +160,6 @@ describe.each([
           'never pending',
         ]);
       },
-      cache,
     );
   });
 
@@ -321,11 +177,9 @@ describe.each([
       }),
       inputs: { big: 'x'.repeat(450_000) },
     };
-    await withRun(
-      plan,
-      async () => ({}),
-      async (handle) => expect(((await handle.result()) as RunView).status).toBe('succeeded'),
-      cache,
+    await runs.withRun(
+      { plan, behaviour: async () => ({}), maxCachedWorkflows },
+      async ({ handle }) => expect(((await handle.result()) as RunView).status).toBe('succeeded'),
     );
   });
 
@@ -336,10 +190,9 @@ describe.each([
       if (looks < 6) throw new NotYet('SUBMISSION_UNDECIDED', 'still pending', 20);
       return {};
     };
-    await withRun(
-      planOf(step('a')),
-      behaviour,
-      async (handle) => {
+    await runs.withRun(
+      { plan: planOf(step('a')), behaviour, maxCachedWorkflows },
+      async ({ handle }) => {
         expect(await handle.result()).toMatchObject({
           status: 'succeeded',
           steps: [{ attempts: 1 }],
@@ -347,25 +200,21 @@ describe.each([
         expect(looks).toBe(6);
         expect(await activityIds(handle)).toEqual(['a', expect.any(String)]);
       },
-      cache,
     );
   });
 
   test('ends a wait at its timeout with the code that it waited for', async () => {
     const behaviour: Behaviour = async () => {
-      throw new NotYet('SUBMISSION_UNDECIDED', 'still pending', 60_000);
+      throw new NotYet('PROOF_NOT_PUBLISHED', 'still pending', 60_000);
     };
     const options = { ...OPTIONS, timeoutMs: 4_000 };
-    await withRun(
-      planOf(step('a', { options })),
-      behaviour,
-      async (handle) => {
-        expect(await handle.result()).toMatchObject({
-          status: 'stopped',
-          error: { code: 'SUBMISSION_UNDECIDED', message: 'still pending' },
+    await runs.withRun(
+      { plan: planOf(step('a', { options })), behaviour, maxCachedWorkflows },
+      async ({ handle }) => {
+        await expect(handle.result()).rejects.toMatchObject({
+          cause: { type: 'PROOF_NOT_PUBLISHED', message: 'still pending' },
         });
       },
-      cache,
     );
   });
 
@@ -386,10 +235,9 @@ describe.each([
       steps: [step('a')],
       finally: [step('clean')],
     };
-    await withRun(
-      planOf(guard),
-      behaviour,
-      async (handle) => {
+    await runs.withRun(
+      { plan: planOf(guard), behaviour, maxCachedWorkflows },
+      async ({ handle }) => {
         await expect.poll(() => started.has('guard/a'), { timeout: 20_000 }).toBe(true);
         await handle.cancel();
         await expect(handle.result()).rejects.toMatchObject({
@@ -397,7 +245,7 @@ describe.each([
         });
         expect(started).toContain('guard/finally/clean');
         const record = JSON.parse(
-          await readFile(path.join(folder, 'runs', handle.workflowId, 'run.json'), 'utf8'),
+          await readFile(path.join(runs.folder, 'runs', handle.workflowId, 'run.json'), 'utf8'),
         ) as RunView;
         expect(record.status).toBe('cancelled');
         expect(record.steps.map(({ path: at, status }) => `${at} ${status}`)).toEqual([
@@ -406,7 +254,6 @@ describe.each([
           'guard/finally/clean succeeded',
         ]);
       },
-      cache,
     );
   });
 });

@@ -45,7 +45,7 @@ function workflowIdOf(text: string): string {
 
 describe('recorded histories', () => {
   test('are there', () => {
-    expect(names.length).toBeGreaterThanOrEqual(8);
+    expect(names.length).toBeGreaterThanOrEqual(14);
   });
 
   test.each(names)('%s replays', async (name) => {

@@ -1,0 +1,72 @@
+/** The paths of a plan's steps; for an item of a list, whose number only the run knows, stands `#*`. */
+import type { ErrorReport } from './error.js';
+import type { Plan, PlanStep } from './plan.js';
+
+/** Most paths that a message lists. */
+const MAX_LISTED = 40;
+
+/**
+ * The path that a person's name for a step means: a path, or the id of a step (`#*` in it stands for each item); null
+ * when the plan has no such step. The path of an item (`candidates#1`) means the item.
+ */
+export function findStepPath(plan: Plan, name: string): string | null {
+  const entries = entriesOf(plan.steps, '');
+  const pattern = toPattern(name);
+  if (entries.some(({ path }) => path === pattern)) return name;
+  return entries.find(({ id }) => id === name)?.path ?? null;
+}
+
+/** The path with `#*` in place of the numbers of items. */
+export function toPattern(path: string): string {
+  return path.replace(/#\d+(?=\/|$)/g, '#*');
+}
+
+/** True when `path` is inside of the block, or of the item, at `block`. */
+export function isInside(path: string, block: string): boolean {
+  return path.startsWith(`${block}/`) || path.startsWith(`${block}#`);
+}
+
+/** What to tell somebody who named a step that is not there. */
+export function unknownStepReport(plan: Plan, name: string): ErrorReport {
+  const paths = entriesOf(plan.steps, '')
+    .filter(({ path }) => !path.endsWith('#*'))
+    .map(({ path }) => path.replaceAll('#*', '#0'));
+  const listed = paths.slice(0, MAX_LISTED).join(', ');
+  const more = paths.length > MAX_LISTED ? `, and ${paths.length - MAX_LISTED} more` : '';
+  return {
+    code: 'STEP_PATH_UNKNOWN',
+    message: `The pipeline ${plan.pipeline} has no step \`${name}\`; it has ${listed}${more}.`,
+    hint: 'Name a step by its id or its path.',
+  };
+}
+
+interface Entry {
+  readonly path: string;
+  readonly id?: string;
+}
+
+function entriesOf(steps: readonly PlanStep[], prefix: string): Entry[] {
+  return steps.flatMap((step) => {
+    const path = `${prefix}${step.key}`;
+    const own: Entry = { path, ...(step.id === undefined ? {} : { id: step.id }) };
+    switch (step.kind) {
+      case 'foreach':
+        return [own, { path: `${path}#*` }, ...entriesOf(step.steps, `${path}#*/`)];
+      case 'try':
+        return [
+          own,
+          ...entriesOf(step.steps, `${path}/`),
+          ...entriesOf(step.finally, `${path}/finally/`),
+        ];
+      case 'if':
+        return [
+          own,
+          ...entriesOf(step.then, `${path}/then/`),
+          ...entriesOf(step.else, `${path}/else/`),
+        ];
+      case 'step':
+      case 'stop':
+        return [own];
+    }
+  });
+}

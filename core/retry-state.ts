@@ -1,0 +1,213 @@
+/**
+ * The state from which a new run of the same plan repeats as little as it can.
+ *
+ * Invariants:
+ * 1. A step is kept only if every step that it could read is kept with the same outputs: in a list of steps nothing
+ *    stays behind one that was dropped. The inputs of what is kept are then unchanged, since plan and run inputs are.
+ * 2. Kept are successes only. A skipped step is asked again; what failed, stopped, was cancelled or was under way
+ *    begins anew, from start 1: a new run has run directories of its own.
+ * 3. What a `finally` took back is done again: when it changed something outside, its `try` begins again at its first
+ *    step that changes something outside.
+ * 4. Items of a list do not read each other: dropping one leaves the others.
+ */
+import { StepError } from './error.js';
+import type { JsonObject } from './json.js';
+import type { ActivityStep, ForeachStep, IfStep, Plan, PlanStep, TryStep } from './plan.js';
+import { findStepPath, isInside, toPattern, unknownStepReport } from './plan-paths.js';
+import type { RunState, StepState } from './run-state.js';
+
+/** Outputs by step path, as they were kept outside of the run. */
+export type RecordedOutputs = { readonly [path: string]: JsonObject };
+
+/**
+ * `from` is the path of a step, or the id of one (inside a `foreach`: that step of every item): it and what comes
+ * after it is dropped. `recorded` gives back outputs of items' steps, which a run forgets when the item has ended.
+ * Throws STEP_PATH_UNKNOWN, with the paths that there are, when the plan has no step `from`.
+ */
+export function toRetryState(
+  plan: Plan,
+  state: RunState,
+  from?: string,
+  recorded: RecordedOutputs = {},
+): RunState {
+  const target = from === undefined ? null : findStepPath(plan, from);
+  if (from !== undefined && target === null) {
+    const { message, hint } = unknownStepReport(plan, from);
+    throw new StepError('STEP_PATH_UNKNOWN', message, hint === undefined ? {} : { hint });
+  }
+  const kept = new Map<string, StepState>();
+  keepList(plan.steps, '', { states: state.steps, recorded, target, kept, effects: true });
+  return {
+    steps: Object.fromEntries(kept),
+    ...(state.decisions === undefined ? {} : { decisions: state.decisions }),
+  };
+}
+
+interface Keeping {
+  readonly states: RunState['steps'];
+  readonly recorded: RecordedOutputs;
+  /** Path of the first step that is dropped by wish, with `#*` for every item. */
+  readonly target: string | null;
+  /** What stays, by path; added to. */
+  readonly kept: Map<string, StepState>;
+  /** False: a step that changes something outside does not stay. */
+  readonly effects: boolean;
+}
+
+/** Keeps the steps of a list up to the first that does not stay; true when all of them do. */
+function keepList(steps: readonly PlanStep[], prefix: string, keeping: Keeping): boolean {
+  return steps.every((step) => keepStep(step, `${prefix}${step.key}`, keeping));
+}
+
+/** True when what comes after the step may stay as well. */
+function keepStep(step: PlanStep, path: string, keeping: Keeping): boolean {
+  if (isTarget(path, keeping)) return false;
+  const state = keeping.states[path];
+  if (state?.status === 'skipped') return true;
+  switch (step.kind) {
+    case 'step':
+      return keepActivity(step, path, state, keeping);
+    case 'foreach':
+      return keepForeach(step, path, state, keeping);
+    case 'try':
+      return keepTry(step, path, state, keeping);
+    case 'if':
+      return keepIf(step, path, state, keeping);
+    case 'stop':
+      return false;
+  }
+}
+
+function keepActivity(
+  step: ActivityStep,
+  path: string,
+  state: StepState | undefined,
+  { recorded, kept, effects }: Keeping,
+): boolean {
+  if (state?.status !== 'succeeded' || (step.effect === true && !effects)) return false;
+  const outputs = state.outputs ?? (Object.hasOwn(recorded, path) ? recorded[path] : undefined);
+  if (outputs === undefined) return false;
+  kept.set(path, { ...state, outputs });
+  return true;
+}
+
+function keepForeach(
+  step: ForeachStep,
+  path: string,
+  state: StepState | undefined,
+  keeping: Keeping,
+): boolean {
+  const whole = staysWhole(step.steps, path, keeping);
+  if (whole && state?.status === 'succeeded' && state.outputs !== undefined) {
+    keepBelow(path, keeping);
+    keeping.kept.set(path, state);
+    return true;
+  }
+  for (const index of itemsOf(path, keeping.states)) {
+    const itemPath = `${path}#${index}`;
+    if (isTarget(itemPath, keeping)) continue;
+    const item = keeping.states[itemPath];
+    if (
+      staysWhole(step.steps, itemPath, keeping) &&
+      item?.status === 'succeeded' &&
+      item.outputs !== undefined
+    ) {
+      keepBelow(itemPath, keeping);
+      keeping.kept.set(itemPath, item);
+    } else {
+      keepList(step.steps, `${itemPath}/`, keeping);
+    }
+  }
+  return false;
+}
+
+function keepTry(
+  step: TryStep,
+  path: string,
+  state: StepState | undefined,
+  keeping: Keeping,
+): boolean {
+  const kept = new Map<string, StepState>();
+  const whole = keepList(step.steps, `${path}/`, { ...keeping, kept });
+  if (!whole && hasActed(step.finally, `${path}/finally/`, keeping.states)) {
+    kept.clear();
+    keepList(step.steps, `${path}/`, { ...keeping, kept, effects: false });
+  }
+  for (const [inner, innerState] of kept) keeping.kept.set(inner, innerState);
+  if (!whole || state?.status !== 'succeeded') return false;
+  if (!keepList(step.finally, `${path}/finally/`, keeping)) return false;
+  keepBelow(path, keeping);
+  keeping.kept.set(path, state);
+  return true;
+}
+
+function keepIf(
+  step: IfStep,
+  path: string,
+  state: StepState | undefined,
+  keeping: Keeping,
+): boolean {
+  const taken = Object.keys(keeping.states).some((inner) => inner.startsWith(`${path}/then/`));
+  const whole = taken
+    ? keepList(step.then, `${path}/then/`, keeping)
+    : keepList(step.else, `${path}/else/`, keeping);
+  if (!whole || state?.status !== 'succeeded' || hasTarget(path, keeping)) return false;
+  keepBelow(path, keeping);
+  keeping.kept.set(path, state);
+  return true;
+}
+
+/** True when nothing inside of a block, or of an item, has to be dropped although the block succeeded. */
+function staysWhole(steps: readonly PlanStep[], path: string, keeping: Keeping): boolean {
+  return !hasTarget(path, keeping) && (keeping.effects || !steps.some(changesOutside));
+}
+
+function hasTarget(path: string, { target }: Keeping): boolean {
+  return target !== null && (isInside(target, path) || isInside(target, toPattern(path)));
+}
+
+/** What a block that stays holds belongs to what is shown of the run: skipped steps as well. */
+function keepBelow(path: string, { states, kept }: Keeping): void {
+  for (const [inner, state] of Object.entries(states)) {
+    if (isInside(inner, path) && !kept.has(inner)) kept.set(inner, state);
+  }
+}
+
+function isTarget(path: string, { target }: Keeping): boolean {
+  return target !== null && (target === path || target === toPattern(path));
+}
+
+/** Numbers of the items that the states know something of. */
+function itemsOf(path: string, states: Keeping['states']): number[] {
+  const numbers = new Set<number>();
+  for (const inner of Object.keys(states)) {
+    if (!inner.startsWith(`${path}#`)) continue;
+    const number = Number.parseInt(inner.slice(path.length + 1), 10);
+    if (Number.isSafeInteger(number)) numbers.add(number);
+  }
+  return [...numbers];
+}
+
+function changesOutside(step: PlanStep): boolean {
+  switch (step.kind) {
+    case 'step':
+      return step.effect === true;
+    case 'foreach':
+      return step.steps.some(changesOutside);
+    case 'try':
+      return [...step.steps, ...step.finally].some(changesOutside);
+    case 'if':
+      return [...step.then, ...step.else].some(changesOutside);
+    case 'stop':
+      return false;
+  }
+}
+
+/** True when a step that changes something outside has begun in this block. */
+function hasActed(steps: readonly PlanStep[], prefix: string, states: Keeping['states']): boolean {
+  return steps.filter(changesOutside).some((step) => {
+    const path = `${prefix}${step.key}`;
+    const status = states[path]?.status;
+    return status !== undefined && status !== 'skipped';
+  });
+}

@@ -1,0 +1,184 @@
+/**
+ * One `uses` step: starts until it succeeds, its code is final, or its tries or its time are used up; then, where the
+ * end is for a person to decide, parked.
+ *
+ * The RunState says at every moment which start is next (see `StepState.attempts`), so that a run that goes on from a
+ * state neither repeats a start nor skips one.
+ */
+import { restartsStep, type ErrorReport } from './error.js';
+import { evaluateTemplate } from './evaluate.js';
+import { scopeOf, type Frame } from './frame.js';
+import { isJsonObject, type Json, type JsonObject } from './json.js';
+import { askUntilOf, parkedEnd, park, parks, startsOf } from './parking.js';
+import type { ActivityStep, RetryOptions } from './plan.js';
+import type { Powers, StepOutcome, StepRequest } from './powers.js';
+import { MAX_INPUT_BYTES, MAX_OUTPUT_BYTES, type StepState } from './run-state.js';
+import { assertSize, endsAs, expression, StepEnd, timedOut } from './step-end.js';
+import type { StepStates } from './step-states.js';
+
+/** Starts of one step that may be lost, until a person decides. A pause is a person's doing, and has no such limit. */
+const MAX_RESTARTS = 10;
+
+/** Pause before the next start of a program that was lost: what took it may still be going on. */
+const LOST_PAUSE_MS = 1_000;
+
+interface Run {
+  readonly states: StepStates;
+  readonly powers: Powers;
+}
+
+/** The outputs of the step. Throws a StepEnd, or a cancellation. */
+export async function runActivityStep(
+  step: ActivityStep,
+  path: string,
+  frame: Frame,
+  run: Run,
+): Promise<JsonObject> {
+  for (;;) {
+    try {
+      const before = run.states.get(path);
+      if (before?.status === 'parked') throw parkedEnd(before, endsAs(before.error?.code ?? ''));
+      return await runStarts(step, path, frame, run);
+    } catch (error) {
+      if (!(error instanceof StepEnd) || !parks(step, path, error)) throw error;
+      const decision = await park(step, path, error, run);
+      if (decision === null || decision.action === 'fail') throw error;
+      if (decision.action === 'value') {
+        assertSize(`The outputs of ${path}`, decision.outputs, MAX_OUTPUT_BYTES, path);
+        return decision.outputs;
+      }
+    }
+  }
+}
+
+async function runStarts(
+  step: ActivityStep,
+  path: string,
+  frame: Frame,
+  { states, powers }: Run,
+): Promise<JsonObject> {
+  const { input, summary } = evaluateInput(step, path, frame);
+  const before = states.get(path);
+  const startedAt = before?.startedAt ?? states.iso();
+  const endsMs = Date.parse(startedAt) + step.options.timeoutMs + (before?.movedMs ?? 0);
+  const deadlineMs = step.program === true ? null : endsMs;
+  let counts = { ...startsOf(before), attempts: nextStart(before) };
+  for (;;) {
+    const remainingMs = deadlineMs === null ? null : deadlineMs - powers.now();
+    if (remainingMs !== null && remainingMs <= 0) {
+      const askUntilMs = askUntilOf(step, 'STEP_TIMEOUT', input, powers.now());
+      throw timedOut(path, step.options.timeoutMs, askUntilMs);
+    }
+    states.set(path, { ...counts, status: 'running', uses: step.uses, startedAt });
+    const request = {
+      path,
+      uses: step.uses,
+      start: counts.attempts,
+      input,
+      options: step.options,
+      remainingMs,
+      ...programOf(step, before?.movedMs),
+      queue: hostQueue(step, input),
+      summary,
+    };
+    const outcome = await powers.runStep(request, (text) => states.note(path, text));
+    if (outcome.kind === 'succeeded') {
+      assertSize(`The outputs of ${path}`, outcome.outputs, MAX_OUTPUT_BYTES, path);
+      return outcome.outputs;
+    }
+    const report: ErrorReport = { ...outcome.error, step: path };
+    const next = afterFailure(step, outcome, counts, powers.random());
+    if (next === null || (deadlineMs !== null && powers.now() + next.delayMs >= deadlineMs)) {
+      const askUntilMs = outcome.askUntilMs ?? askUntilOf(step, report.code, input, powers.now());
+      throw new StepEnd(withRestarts(report, counts), endsAs(report.code), askUntilMs);
+    }
+    counts = { ...counts, ...next.counts };
+    states.set(path, { ...counts, status: 'running', uses: step.uses, startedAt, error: report });
+    if (next.delayMs > 0) await powers.sleep(next.delayMs, `${path}: again after ${report.code}`);
+    counts = { ...counts, attempts: counts.attempts + 1 };
+  }
+}
+
+function evaluateInput(
+  step: ActivityStep,
+  path: string,
+  frame: Frame,
+): { input: JsonObject; summary: string | null } {
+  const scope = scopeOf(frame);
+  const input: Record<string, Json> = {};
+  for (const [name, template] of step.with) {
+    const value = expression(path, `input ${name}`, () => evaluateTemplate(template, scope));
+    if (value === null && step.optional.includes(name)) continue;
+    input[name] = value;
+  }
+  assertSize(`The input of ${path}`, input, MAX_INPUT_BYTES, path);
+  const { summary } = step;
+  const text =
+    summary === undefined
+      ? null
+      : expression(path, 'summary', () => evaluateTemplate(summary, scope));
+  return { input, summary: typeof text === 'string' ? text : null };
+}
+
+/** The number of the start that is under way, or of the next one where the newest has ended. */
+function nextStart(before: StepState | undefined): number {
+  if (before === undefined) return 1;
+  const hasEnded = before.error !== undefined || before.status === 'cancelled';
+  return hasEnded ? before.attempts + 1 : Math.max(1, before.attempts);
+}
+
+function programOf({ program, options }: ActivityStep, movedMs = 0): Pick<StepRequest, 'program'> {
+  if (program !== true) return {};
+  const { timeoutMs, attemptTimeoutMs, gpus } = options;
+  return {
+    program: {
+      timeoutMs: timeoutMs + movedMs,
+      ...(attemptTimeoutMs === undefined ? {} : { attemptTimeoutMs }),
+      ...(gpus === undefined ? {} : { gpus }),
+    },
+  };
+}
+
+type Counts = Pick<StepState, 'attempts' | 'uncounted' | 'restarts' | 'movedMs'>;
+
+/** When the next start begins and what then counts; null when this end is final. */
+function afterFailure(
+  step: ActivityStep,
+  { error: { code }, retryable, retryAfterMs }: StepOutcome & { kind: 'failed' },
+  { attempts, uncounted = 0, restarts = 0 }: Counts,
+  random: number,
+): { delayMs: number; counts: Partial<Counts> } | null {
+  const { retry } = step.options;
+  if (retry.never.includes(code)) return null;
+  if (restartsStep(code)) {
+    if (code === 'PROGRAM_PAUSED') return { delayMs: 0, counts: { uncounted: uncounted + 1 } };
+    if (restarts >= MAX_RESTARTS) return null;
+    const counts = { uncounted: uncounted + 1, restarts: restarts + 1 };
+    return { delayMs: LOST_PAUSE_MS, counts };
+  }
+  const tries = attempts - uncounted;
+  if (!retryable || tries >= retry.attempts) return null;
+  return { delayMs: Math.max(retryAfterMs ?? 0, backoffMs(retry, tries, random)), counts: {} };
+}
+
+/** A code that restarts is final only when it came too often: that must be said. */
+function withRestarts(report: ErrorReport, { restarts = 0 }: Counts): ErrorReport {
+  if (!restartsStep(report.code) || restarts < MAX_RESTARTS) return report;
+  return { ...report, message: `${report.message} It was restarted ${restarts} times.` };
+}
+
+/** Exponential back-off with a jitter of a quarter, so that runs that failed together do not return together. */
+function backoffMs(retry: RetryOptions, tries: number, random: number): number {
+  const full = Math.min(retry.mostMs, retry.firstMs * retry.factor ** (tries - 1));
+  return Math.round(full * (0.75 + 0.5 * random));
+}
+
+/** The queue of the first Workspace that the input holds at one of the step's host paths. */
+function hostQueue(step: ActivityStep, input: JsonObject): string | null {
+  for (const hostPath of step.host) {
+    let value: Json | undefined = input;
+    for (const key of hostPath) value = isJsonObject(value) ? value[key] : undefined;
+    if (isJsonObject(value) && typeof value['queue'] === 'string') return value['queue'];
+  }
+  return null;
+}

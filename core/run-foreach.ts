@@ -1,0 +1,85 @@
+/** Bounded fan-out over a list: lanes that take the next item until one breaks off or the list is done. */
+import { evaluate } from './evaluate.js';
+import { scopeOf, type Frame } from './frame.js';
+import type { Json, JsonObject } from './json.js';
+import type { ForeachStep } from './plan.js';
+import type { Powers } from './powers.js';
+import { expression, StepEnd } from './step-end.js';
+
+type Item = { readonly collected: Json } | { readonly failure: StepEnd };
+
+/** The block's outputs, `results` and `failures`. `runItem` gives what an item collected. */
+export async function runForeach(
+  step: ForeachStep,
+  path: string,
+  frame: Frame,
+  powers: Powers,
+  runItem: (item: Json, index: number) => Promise<Json>,
+): Promise<JsonObject> {
+  const items = expression(path, 'foreach', () => evaluate(step.items, scopeOf(frame)));
+  if (!Array.isArray(items)) {
+    throw new StepEnd(
+      { code: 'EXPRESSION_FAILED', message: `foreach of ${path} needs a list.`, step: path },
+      'failed',
+    );
+  }
+  const done = Array.from<unknown, Item | undefined>({ length: items.length }, () => undefined);
+  let next = 0;
+  let first: unknown;
+  let broken = false;
+
+  await powers.scoped(async (cancel) => {
+    const breakOff = (error: unknown): void => {
+      if (broken) return;
+      broken = true;
+      first = error;
+      cancel();
+    };
+    const lane = async (): Promise<void> => {
+      while (!broken && next < items.length) {
+        const index = next;
+        next += 1;
+        try {
+          done[index] = { collected: await runItem(items[index] ?? null, index) };
+        } catch (error) {
+          // A stop is a decision about the run, not about the item: it is never waited out.
+          if (error instanceof StepEnd && error.ends === 'failed' && step.fail === 'wait') {
+            done[index] = { failure: error };
+          } else {
+            breakOff(error);
+          }
+        }
+      }
+    };
+    await Promise.all(Array.from({ length: Math.min(step.limit, items.length) }, lane));
+  });
+  if (broken) throw first;
+  return outputsOf(path, done);
+}
+
+function outputsOf(path: string, done: ReadonlyArray<Item | undefined>): JsonObject {
+  const results: Json[] = [];
+  const failures: Json[] = [];
+  let firstFailure: StepEnd | undefined;
+  done.forEach((item, index) => {
+    if (item === undefined) return;
+    if ('collected' in item) {
+      results.push(item.collected);
+      return;
+    }
+    const { code, message } = item.failure.report;
+    firstFailure ??= item.failure;
+    failures.push({ index, code, message });
+  });
+  if (firstFailure === undefined || results.length > 0) return { results, failures };
+  const { report } = firstFailure;
+  throw new StepEnd(
+    {
+      code: 'FOREACH_FAILED',
+      message: `All ${failures.length} items of ${path} failed; the first: ${report.code}: ${report.message}`,
+      ...(report.hint === undefined ? {} : { hint: report.hint }),
+      step: report.step ?? path,
+    },
+    'failed',
+  );
+}

@@ -1,0 +1,129 @@
+import { jsonSizeBytes } from './json-size.js';
+import type { Json } from './json.js';
+import type { PlanStep } from './plan.js';
+import type { Powers } from './powers.js';
+import {
+  FINALLY_RESERVE_BYTES,
+  MAX_STATE_BYTES,
+  type RunState,
+  type StepState,
+} from './run-state.js';
+import { StepEnd } from './step-end.js';
+
+/** The states of a run's steps while it goes: bounded in size, and shown after each change. */
+export class StepStates {
+  readonly #powers: Powers;
+  readonly #steps: Map<string, StepState>;
+  #stateBytes: number;
+
+  constructor(
+    inputs: { readonly [name: string]: Json },
+    { steps }: Pick<RunState, 'steps'>,
+    powers: Powers,
+  ) {
+    this.#powers = powers;
+    this.#steps = new Map(Object.entries(steps));
+    this.#stateBytes = jsonSizeBytes(inputs);
+    for (const [path, state] of this.#steps) this.#stateBytes += sizeOf(path, state);
+  }
+
+  get(path: string): StepState | undefined {
+    return this.#steps.get(path);
+  }
+
+  /** Throws STATE_TOO_LARGE when a step that goes on makes the state too large. */
+  set(path: string, state: StepState): void {
+    this.#put(path, state);
+    const goesOn = state.status === 'running' || state.status === 'succeeded';
+    // `finally` is a reserved id, so only a block of that name has it in its path.
+    const reserve = path.includes('/finally/') ? FINALLY_RESERVE_BYTES : 0;
+    if (this.#stateBytes > MAX_STATE_BYTES + reserve && goesOn) {
+      throw new StepEnd(
+        {
+          code: 'STATE_TOO_LARGE',
+          message: `The state of the run has grown beyond ${MAX_STATE_BYTES} bytes at ${path}.`,
+          hint: 'Collect less, or put large values into files and pass their FileRef.',
+          step: path,
+        },
+        'failed',
+      );
+    }
+  }
+
+  /** Shows what a running step waits for; null takes it away. Never throws. */
+  note(path: string, text: string | null): void {
+    const state = this.#steps.get(path);
+    if (state?.status !== 'running' || (state.note ?? null) === text) return;
+    const { note: _before, ...rest } = state;
+    this.#put(path, text === null ? rest : { ...rest, note: text });
+  }
+
+  recordEnd(path: string, uses: string, startedAt: string, error: unknown): void {
+    const now = this.#steps.get(path);
+    const end = {
+      uses,
+      attempts: now?.attempts ?? 0,
+      startedAt: now?.startedAt ?? startedAt,
+      endedAt: this.iso(),
+    };
+    if (error instanceof StepEnd) {
+      const report =
+        error.report.step === undefined ? { ...error.report, step: path } : error.report;
+      this.set(path, { ...end, status: error.ends, error: report });
+    } else if (this.#powers.isCancellation(error)) {
+      const note = now?.note === undefined ? {} : { note: now.note };
+      this.set(path, { ...end, ...note, status: 'cancelled' });
+    }
+  }
+
+  /** When an iteration has ended only its status and what it collected stay. */
+  forgetOutputs(steps: readonly PlanStep[], prefix: string): void {
+    for (const step of steps) {
+      const path = `${prefix}${step.key}`;
+      this.#forget(path);
+      if (step.kind === 'try') {
+        this.forgetOutputs(step.steps, `${path}/`);
+        this.forgetOutputs(step.finally, `${path}/finally/`);
+      } else if (step.kind === 'if') {
+        this.forgetOutputs(step.then, `${path}/then/`);
+        this.forgetOutputs(step.else, `${path}/else/`);
+      } else if (step.kind === 'foreach') {
+        for (let index = 0; this.#steps.has(`${path}#${index}`); index += 1) {
+          this.#forget(`${path}#${index}`);
+        }
+      }
+    }
+  }
+
+  /** Now, as times stand in a state. */
+  iso(): string {
+    return new Date(this.#powers.now()).toISOString();
+  }
+
+  #forget(path: string): void {
+    const state = this.#steps.get(path);
+    if (state?.outputs === undefined) return;
+    const { outputs: _dropped, ...rest } = state;
+    this.#stateBytes += sizeOf(path, rest) - sizeOf(path, state);
+    this.#steps.set(path, rest);
+  }
+
+  #put(path: string, state: StepState): void {
+    const before = this.#steps.get(path);
+    this.#stateBytes += sizeOf(path, state) - (before === undefined ? 0 : sizeOf(path, before));
+    this.#steps.set(path, state);
+    this.#powers.changed(this.#steps);
+  }
+}
+
+/** About what a step takes in the state and, its outputs left out, in the view of the run. */
+function sizeOf(path: string, { uses, outputs, error, note }: StepState): number {
+  return (
+    path.length +
+    uses.length +
+    150 +
+    (note?.length ?? 0) +
+    (outputs === undefined ? 0 : jsonSizeBytes(outputs)) +
+    (error === undefined ? 0 : jsonSizeBytes({ ...error }))
+  );
+}

@@ -1,0 +1,124 @@
+/** The interpreter with powers of the test's own: time passes only in `sleep` and where the test says so. */
+import type { ErrorReport } from '../../core/error.js';
+import { interpret } from '../../core/interpreter.js';
+import type { JsonObject } from '../../core/json.js';
+import type { Plan } from '../../core/plan.js';
+import type { Powers, StepDecision, StepOutcome, StepRequest } from '../../core/powers.js';
+import type { RunResult, RunState } from '../../core/run-state.js';
+
+class Cancelled extends Error {}
+
+/** No plan of a test starts so many steps. */
+const MAX_REQUESTS = 1_000;
+
+export const ok = (outputs: JsonObject = {}): StepOutcome => ({ kind: 'succeeded', outputs });
+
+export const fail = (code: string, retryable = false): StepOutcome & { kind: 'failed' } => ({
+  kind: 'failed',
+  error: { code, message: `${code} happened` },
+  retryable,
+});
+
+type MaybeLater<T> = T | Promise<T>;
+type Answer = (
+  request: StepRequest,
+  world: World,
+  note: (text: string | null) => void,
+) => MaybeLater<StepOutcome>;
+type Decide = (asked: Asked, world: World) => MaybeLater<StepDecision | null>;
+
+/** What was asked of a person. */
+export interface Asked {
+  readonly path: string;
+  readonly error: ErrorReport;
+  readonly untilMs: number | null;
+}
+
+/** Runs a plan to its end. Without `decide` nobody is there who could decide for a parked step. */
+export async function run(
+  plan: Plan,
+  answer: Answer,
+  options: { initial?: RunState; decide?: Decide; until?: string } = {},
+): Promise<World & { result: RunResult | 'cancelled' }> {
+  const world = new World(
+    answer,
+    options.decide ??
+      (({ path }) => {
+        throw new Error(`Nobody decides for ${path}.`);
+      }),
+  );
+  const { initial = { steps: {} }, until } = options;
+  const ids = { runId: 'run-1', roundId: 'run-1', ...(until === undefined ? {} : { until }) };
+  let result: RunResult | 'cancelled';
+  try {
+    result = await interpret(plan, initial, ids, world.powers);
+  } catch (error) {
+    if (!(error instanceof Cancelled)) throw error;
+    result = 'cancelled';
+  }
+  return Object.assign(world, { result });
+}
+
+export class World {
+  readonly requests: StepRequest[] = [];
+  readonly asked: Asked[] = [];
+  readonly slept: number[] = [];
+  readonly states: RunState[] = [];
+  readonly powers: Powers;
+  now = Date.parse('2026-01-01T00:00:00Z');
+  cancelled = false;
+  #shield = 0;
+
+  constructor(answer: Answer, decide: Decide) {
+    const interruptible = (): void => {
+      if (this.cancelled && this.#shield === 0) throw new Cancelled();
+    };
+    this.powers = {
+      runStep: async (request, note) => {
+        interruptible();
+        this.requests.push(request);
+        if (this.requests.length > MAX_REQUESTS) throw new Error('The run goes round in circles.');
+        const outcome = await answer(request, this, note);
+        interruptible();
+        return outcome;
+      },
+      decide: async (path, error, untilMs) => {
+        interruptible();
+        const asked = { path, error, untilMs };
+        this.asked.push(asked);
+        const decision = await decide(asked, this);
+        interruptible();
+        return decision;
+      },
+      sleep: async (ms) => {
+        interruptible();
+        this.slept.push(ms);
+        this.now += ms;
+      },
+      now: () => this.now,
+      random: () => 0.5,
+      isCancellation: (error) => error instanceof Cancelled,
+      shielded: async (body) => {
+        this.#shield += 1;
+        try {
+          return await body();
+        } finally {
+          this.#shield -= 1;
+        }
+      },
+      scoped: (body) =>
+        body(() => {
+          this.cancelled = true;
+        }),
+      changed: (steps) => this.states.push({ steps: Object.fromEntries(steps) }),
+    };
+  }
+
+  get paths(): string[] {
+    return this.requests.map((request) => request.path);
+  }
+
+  get state(): RunState {
+    return this.states.at(-1) ?? { steps: {} };
+  }
+}

@@ -1,0 +1,42 @@
+import type { CancellationScope } from '@temporalio/workflow';
+
+/** A promise that resolves to null when waiting is given up; `stop` ends the interest in it. */
+export interface GivenUp {
+  readonly promise: Promise<null>;
+  readonly stop: () => void;
+}
+
+/** Whether a person has given up waiting for hosts that are silent. Once said, it holds for the rest of the run. */
+export class Abandonment {
+  #isGiven = false;
+  readonly #interested = new Set<() => void>();
+
+  give(): void {
+    this.#isGiven = true;
+    for (const tell of this.#interested) tell();
+  }
+
+  forAnything(): GivenUp {
+    return this.#when(() => true).givenUp;
+  }
+
+  /** Only what was cancelled is given up. */
+  forCancelled(scope: CancellationScope): GivenUp {
+    const { givenUp, tell } = this.#when(() => scope.consideredCancelled);
+    scope.cancelRequested.catch(tell);
+    return givenUp;
+  }
+
+  #when(holds: () => boolean): { givenUp: GivenUp; tell: () => void } {
+    let resolve: (value: null) => void = () => undefined;
+    const promise = new Promise<null>((done) => {
+      resolve = done;
+    });
+    const tell = (): void => {
+      if (this.#isGiven && holds()) resolve(null);
+    };
+    this.#interested.add(tell);
+    tell();
+    return { givenUp: { promise, stop: () => this.#interested.delete(tell) }, tell };
+  }
+}

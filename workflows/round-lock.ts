@@ -1,0 +1,79 @@
+/**
+ * One run at a time for a task and a hotkey: a child workflow whose id names both, and which the server ends with its
+ * parent however that ends. Who waits for it can read from it which run holds it.
+ *
+ * A reset leaves the lock with the execution that was reset: the server ends it no more, and the run that goes on lets
+ * it go by itself, to take it anew and when it ends.
+ */
+import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
+import {
+  CancellationScope,
+  condition,
+  defineSignal,
+  getExternalWorkflowHandle,
+  log,
+  setHandler,
+  sleep,
+  startChild,
+  workflowInfo,
+} from '@temporalio/workflow';
+import { errorMessage, type ErrorReport } from '../core/error.js';
+import { ROUND_LOCK_TYPE } from './contract.js';
+
+/** Its argument is the id of the run that lets go; that of another run changes nothing. */
+const RELEASE = defineSignal<[string]>('release');
+
+/** Ends with its parent, or when that lets go. */
+export async function roundLock(): Promise<void> {
+  let isReleased = false;
+  setHandler(RELEASE, (by) => {
+    isReleased ||= by === workflowInfo().parent?.workflowId;
+  });
+  await condition(() => isReleased);
+}
+
+/** Lets go of a lock that this run took before it was reset. Never throws, but for a cancellation. */
+export async function releaseAfterReset(lockId: string): Promise<void> {
+  const { workflowId, runId, firstExecutionRunId } = workflowInfo();
+  if (runId === firstExecutionRunId) return;
+  try {
+    await getExternalWorkflowHandle(lockId).signal(RELEASE, workflowId);
+  } catch (error) {
+    log.info('There was no lock of the round to let go.', { reason: errorMessage(error) });
+  }
+}
+
+/** The server ends the lock of a run that has just closed a moment later. */
+const TRIES = 3;
+const PAUSE_MS = 1_000;
+
+/** Takes the lock for as long as this run lives; otherwise says why the run must not go on. */
+export function takeRoundLock(lockId: string): Promise<ErrorReport | null> {
+  // A run that is cancelled holds its lock until its `finally` is done.
+  return CancellationScope.nonCancellable(async () => {
+    for (let left = TRIES; ; left -= 1) {
+      try {
+        await startChild(ROUND_LOCK_TYPE, {
+          workflowId: lockId,
+          parentClosePolicy: 'TERMINATE',
+          cancellationType: 'ABANDON',
+          staticSummary: 'one run at a time for this task and hotkey',
+        });
+        return null;
+      } catch (error) {
+        if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
+        if (left <= 1) return roundIsRunning(lockId);
+        await releaseAfterReset(lockId);
+        await sleep(PAUSE_MS, { summary: 'the lock of the round' });
+      }
+    }
+  });
+}
+
+function roundIsRunning(lockId: string): ErrorReport {
+  return {
+    code: 'ROUND_RUNNING',
+    message: `Another run for this task and hotkey is under way; it holds ${lockId}.`,
+    hint: 'Wait for it or cancel it (`adit list` shows it); the setting ADIT_ALLOW_PARALLEL_ROUNDS lets both run.',
+  };
+}
