@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { createArtifactHost } from '../adapters/artifact-host/artifact-host.js';
+import { createEvidence } from '../adapters/evidence/evidence.js';
 import { createFolderStore, type Store } from '../adapters/store/store.js';
 import type { Artifact } from '../compiler/values.js';
 import { startHttpsStorage, type HttpsStorage } from '../test/fakes/https-storage.js';
@@ -30,6 +31,7 @@ async function publish(
 ): Promise<Artifact> {
   const adapters: Partial<Adapters> = {
     store,
+    evidence: createEvidence(folder),
     artifactHost: createArtifactHost({
       publishUrl: storage.url,
       publishCaFile: storage.caFile,
@@ -51,7 +53,6 @@ async function publish(
     scheduledAtMs: 0,
     deadlineMs: null,
     signal: new AbortController().signal,
-    isShutdown: () => false,
     progress: () => undefined,
     adapters: adapters as Adapters,
   };

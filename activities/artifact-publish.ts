@@ -1,7 +1,11 @@
 import { z } from 'zod';
 import { artifactSchema } from '../compiler/values.js';
 import { StepError } from '../core/error.js';
+import { effect, type Probed } from './effect.js';
 import { defineStep } from './step-type.js';
+
+/** An object's name is its digest, so that a second upload changes nothing: there is nothing to wait for. */
+const AT_ONCE = { windowMs: 0, lagMs: 0 };
 
 export const artifactPublish = defineStep({
   name: 'artifact.publish',
@@ -23,6 +27,7 @@ export const artifactPublish = defineStep({
     'SETTING_INVALID',
     'FILE_MISSING',
     'FILE_CHANGED',
+    'EFFECTS_HELD',
     'ARTIFACT_HOST_UNAVAILABLE',
     'ARTIFACT_UNSUITABLE',
   ],
@@ -32,29 +37,38 @@ export const artifactPublish = defineStep({
   with:
     artifact: \${{ steps.best.candidate.artifact }}
 `,
-  run: async ({ artifact }, { adapters, firstAttempt, progress, signal }) => {
-    const { artifactHost, store } = adapters;
+  run: async ({ artifact }, context) => {
+    const { artifactHost, store } = context.adapters;
+    const { progress, signal } = context;
     const file = await store.locate(artifact.file);
     const uri = artifactHost.address(artifact.file.sha256);
-    const published = (): Promise<void> => artifactHost.verify(uri, artifact.file, signal);
-
-    // A try before this one may have uploaded it all and died before it could say so.
-    if (firstAttempt || !(await isSuitable(published))) {
-      progress({ uploading: artifact.file.sizeBytes });
-      await artifactHost.publish(file, artifact.file, signal);
-      progress({ fetchingBack: artifact.file.sizeBytes });
-      await published();
-    }
+    const verify = (): Promise<void> => artifactHost.verify(uri, artifact.file, signal);
+    await effect<string>(context, {
+      what: 'publication',
+      hotkey: '',
+      intent: { uri, sizeBytes: artifact.file.sizeBytes },
+      sentSha256: artifact.file.sha256,
+      settle: AT_ONCE,
+      probe: async (): Promise<Probed<string>> => {
+        try {
+          await verify();
+          return { kind: 'found', value: uri };
+        } catch (error) {
+          if (!(error instanceof StepError) || error.code !== 'ARTIFACT_UNSUITABLE') throw error;
+          return { kind: 'absent', certain: true, reason: error.message };
+        }
+      },
+      act: async (sending) => {
+        progress({ uploading: artifact.file.sizeBytes });
+        await sending.begin(Date.now());
+        await artifactHost.publish(file, artifact.file, signal);
+        progress({ fetchingBack: artifact.file.sizeBytes });
+        await verify();
+        return uri;
+      },
+      judge: () => 'unclear',
+      evidence: (address) => ({ uri: address }),
+    });
     return { artifact: { file: artifact.file, uri } };
   },
 });
-
-async function isSuitable(verify: () => Promise<void>): Promise<boolean> {
-  try {
-    await verify();
-    return true;
-  } catch (error) {
-    if (error instanceof StepError && error.code === 'ARTIFACT_UNSUITABLE') return false;
-    throw error;
-  }
-}

@@ -130,6 +130,17 @@ describe('coordinator.acceptance', () => {
     await wait();
   });
 
+  it('asks a person when the time of the step is over', async () => {
+    const context = round.context('accepted', { deadlineMs: Date.now() + 1_000 });
+    await expect(
+      coordinatorAcceptance.run({ submission, task: work.task }, context),
+    ).rejects.toMatchObject({
+      name: 'StepError',
+      code: 'SUBMISSION_UNDECIDED',
+      hint: expect.stringContaining('adit decide'),
+    });
+  });
+
   it('waits as long as a rate limit asks for', async () => {
     round.fake.failNext('GET /api/v1/submissions/', replyWith(429, '', { 'Retry-After': '300' }));
     expect(await failure()).toMatchObject({ name: 'NotYet', afterMs: 300_000 });

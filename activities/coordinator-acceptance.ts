@@ -14,6 +14,8 @@ import { defineStep, type StepContext } from './step-type.js';
 const FIRST_WAIT_MS = 1_000;
 const LONGEST_WAIT_MS = 600_000;
 const WAIT_FACTOR = 1.5;
+/** Nearer to its end than this a step gets no further look. */
+const LAST_LOOK_MS = 2_000;
 
 export const coordinatorAcceptance = defineStep({
   name: 'coordinator.acceptance',
@@ -63,7 +65,7 @@ export const coordinatorAcceptance = defineStep({
           ? (['SUBMISSION_REJECTED', 'Do not submit it again unchanged.'] as const)
           : ([
               'SUBMISSION_ERRORED',
-              'Decide with the notes at hand whether to submit again.',
+              'Answer with `adit decide`, the notes at hand: retry looks again (it may be replayed), fail ends the run; nothing is submitted again.',
             ] as const);
       throw new StepError(
         code,
@@ -101,8 +103,20 @@ async function look(context: StepContext, submission: Submission): Promise<Submi
   }
 }
 
-/** From a second to ten minutes, with jitter: many runs must not ask at the same time. */
-function notYet({ attempt }: StepContext, message: string, atLeastMs = 0): NotYet {
+/**
+ * From a second to ten minutes, with jitter: many runs must not ask at the same time. At the end of the step's time a
+ * person is asked instead.
+ */
+function notYet(
+  { attempt, deadlineMs }: StepContext,
+  message: string,
+  atLeastMs = 0,
+): NotYet | StepError {
+  if (deadlineMs !== null && deadlineMs - Date.now() < LAST_LOOK_MS) {
+    return new StepError('SUBMISSION_UNDECIDED', message, {
+      hint: 'The step waited for its whole `timeout`. Answer with `adit decide`: retry waits as long again, fail ends the run; the submission stays.',
+    });
+  }
   const waitMs = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * WAIT_FACTOR ** (attempt - 1));
   const jittered = waitMs * (1 + Math.random() * 0.1);
   return new NotYet('SUBMISSION_UNDECIDED', message, Math.round(Math.max(jittered, atLeastMs)));

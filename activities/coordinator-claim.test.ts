@@ -43,7 +43,7 @@ describe('coordinator.claim', () => {
     expect(JSON.parse((await round.adapters.store.read(made.record)).toString())).toEqual(
       round.fake.claims[0],
     );
-    expect(round.fake.count('GET /api/v1/claims')).toBe(0);
+    expect(round.fake.requests).toEqual(['GET /api/v1/tasks', CLAIM]);
   });
 
   it('shows the whole disclaimer once per version', async () => {
@@ -115,15 +115,20 @@ describe('coordinator.claim', () => {
   });
 
   it('settles at one claim when the request of an earlier try arrives after the look', async () => {
-    const { claim: first } = await claim();
+    round.fake.failNext(CLAIM, { kind: 'drop', when: 'after' });
+    await expect(claim()).rejects.toMatchObject({ code: 'COORDINATOR_UNAVAILABLE' });
     const late = round.fake.claims.splice(0);
     round.fake.failNext('GET /api/v1/tasks', {
       ...replyWith(200, round.fake.tasks),
       change: () => round.fake.claims.push(...late),
     });
     const { claim: kept } = await claim(later);
-    expect(kept.id).toBe(first.id);
+    expect(kept.id).toBe(late[0]?.['id']);
     expect(status()).toEqual(['active', 'cancelled']);
+    const record = await round.adapters.evidence.readEffect('round-1', 'claim');
+    expect(record?.alarms).toEqual([
+      `a second claim of this round, ${String(round.fake.claims[1]?.['id'])}, was cancelled`,
+    ]);
   });
 
   it('claims anew when its claim has expired', async () => {
@@ -159,17 +164,27 @@ describe('coordinator.claim', () => {
     await expect(claim()).rejects.toMatchObject({ code: 'COORDINATOR_CONFLICT' });
   });
 
+  it('knows a claim that it made, also when its description was changed', async () => {
+    const made = await claim();
+    for (const each of round.fake.claims) each['claim_description'] = 'tidied up';
+    expect((await claim(later)).claim.id).toBe(made.claim.id);
+    expect(status()).toEqual(['active']);
+  });
+
   it('gives up after a few tries against a rate limit', async () => {
-    const limit = replyWith(429, { detail: 'slow down' }, { 'Retry-After': '60' });
-    round.fake.failNext(CLAIM, limit, limit);
-    await expect(claim()).rejects.toMatchObject({
-      code: 'COORDINATOR_RATE_LIMITED',
-      retryAfterMs: 60_000,
-    });
+    const limit = replyWith(429, { detail: 'slow down' }, { 'Retry-After': '1' });
+    round.fake.failNext(CLAIM, limit, limit, limit, limit);
     const { call } = round.context('claim');
-    await expect(claim({ ...later, call: { ...call, start: 4 } })).rejects.toMatchObject({
+    // Starts that were lost to other causes count as none of them.
+    for (const start of [7, 8, 9]) {
+      await expect(claim({ ...later, call: { ...call, start } })).rejects.toMatchObject({
+        code: 'COORDINATOR_RATE_LIMITED',
+        retryAfterMs: 1_000,
+      });
+    }
+    await expect(claim({ ...later, call: { ...call, start: 10 } })).rejects.toMatchObject({
       code: 'COORDINATOR_REFUSED',
-      message: `${CLAIM} was answered 429: slow down (try 4)`,
+      message: `${CLAIM} was answered 429: slow down (4 times)`,
     });
   });
 

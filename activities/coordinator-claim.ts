@@ -8,10 +8,22 @@ import {
   type PassVerdict,
   type Task,
 } from '../compiler/values.js';
+import { canonicalJson } from '../core/canonical-json.js';
+import type { EffectRecord } from '../core/effect-record.js';
 import { errorMessage, StepError } from '../core/error.js';
+import { isJsonObject, type JsonObject } from '../core/json.js';
 import { plainText } from '../core/plain-text.js';
-import { CLAIM_SUBMITTED, isActive, toClaimValue } from './claim-lookup.js';
-import { effect, type Probed } from './effect.js';
+import { CLAIM_SUBMITTED, isActive, submissionsOnClaim, toClaimValue } from './claim-lookup.js';
+import {
+  COORDINATOR_EFFECT_ERRORS,
+  coordinatorSettleRule,
+  judgeCoordinatorError,
+  rethrowLostReply,
+  sha256Of,
+  toRetryRule,
+} from './coordinator-effect.js';
+import { isPossiblyDone } from './effect-settling.js';
+import { assertNotHeld, effect, recordAlarm, type Probed } from './effect.js';
 import { defineStep, type StepContext } from './step-type.js';
 
 const disclaimerSchema = z.object({
@@ -52,17 +64,7 @@ export const coordinatorClaim = defineStep({
     'TASK_NOT_FOUND',
     'TASK_NOT_LIVE',
     'CLAIM_NOT_ACTIVE',
-    'EFFECT_UNKNOWN',
-    'STAKE_INSUFFICIENT',
-    'CLOCK_SKEWED',
-    'COORDINATOR_UNAVAILABLE',
-    'COORDINATOR_REPLY_INVALID',
-    'COORDINATOR_REDIRECTED',
-    'COORDINATOR_RATE_LIMITED',
-    'COORDINATOR_UNAUTHORIZED',
-    'COORDINATOR_FORBIDDEN',
-    'COORDINATOR_CONFLICT',
-    'COORDINATOR_REFUSED',
+    ...COORDINATOR_EFFECT_ERRORS,
   ],
   effect: true,
   example: `
@@ -74,21 +76,31 @@ export const coordinatorClaim = defineStep({
     verdict: \${{ steps.verdict.verdict }}
 `,
   run: async ({ task, description, verdict }, context) => {
-    const { coordinator, store } = context.adapters;
+    const { coordinator, store, wallet } = context.adapters;
     assertVerdictFits(task, verdict);
     const key = claimKey(context);
     const text = `${description} ${key}`;
     const claim = await effect(context, {
-      intent: { what: 'claim', taskId: task.id, description: text, key },
-      probe: () => findOwn(context, task, key),
-      act: async () => {
+      what: 'claim',
+      hotkey: await wallet.address(),
+      intent: { taskId: task.id, description: text, key },
+      sentSha256: sha256Of(canonicalJson({ claim_description: text })),
+      settle: coordinatorSettleRule(context),
+      probe: (record) => findOwn(context, task, key, record),
+      act: async (sending, record) => {
         await assertStillLive(context, task);
-        const made = await coordinator.claim(task.id, text, context.signal);
-        if (context.firstAttempt) return made;
-        // The request of an earlier try may have arrived after the look: of two claims one is kept.
-        const own = await findOwn(context, task, key);
+        const made = await coordinator
+          .claim(task.id, text, context.signal, sending)
+          .catch(rethrowLostReply);
+        if (!isPossiblyDone(record)) return made;
+        // No request of an earlier try should arrive any more; if one did, one of two claims is kept.
+        const own = await findOwn(context, task, key, record);
         return own.kind === 'found' ? own.value : made;
       },
+      judge: judgeCoordinatorError,
+      evidence: ({ known }) => ({ id: known.id }),
+    }).catch(async (error: unknown) => {
+      throw await toRetryRule(context, error);
     });
     if (!isActive(claim, Date.now()) && claim.known.status !== CLAIM_SUBMITTED) {
       throw new StepError(
@@ -155,29 +167,54 @@ async function findOwn(
   context: StepContext,
   task: Task,
   key: string,
+  record: EffectRecord,
 ): Promise<Probed<ClaimRecord>> {
-  const { coordinator } = context.adapters;
   const now = Date.now();
-  const ours = (await coordinator.ownClaims(task.id, context.signal)).filter(({ known }) =>
-    known.claim_description.endsWith(key),
+  const listed = await context.adapters.coordinator.ownClaims(task.id, context.signal);
+  const made = knownIds(record);
+  // A claim that is known to be this effect's stays its own, whatever became of its description.
+  const ours = listed.filter(
+    ({ known }) => known.claim_description.endsWith(key) || made.includes(known.id),
   );
+  const missing = made.find((id) => !listed.some(({ known }) => known.id === id));
+  if (missing !== undefined) {
+    return { kind: 'unknown', reason: `the coordinator's list lacks our claim ${missing}.` };
+  }
   const submitted = ours.find(({ known }) => known.status === CLAIM_SUBMITTED);
   const active = ours.filter((claim) => isActive(claim, now));
   const kept = submitted ?? active[0];
-  if (kept === undefined) return { kind: 'absent' };
+  if (kept === undefined) {
+    return { kind: 'absent', reason: 'no usable claim of this round is listed.' };
+  }
   for (const { known } of active) {
-    if (known.id === kept.known.id) continue;
-    try {
-      await coordinator.cancelClaim(known.id, context.signal);
-      context.progress({ alarm: `a second claim of this round, ${known.id}, was cancelled` });
-    } catch (error) {
-      if (!(error instanceof StepError)) throw error;
-      context.progress({
-        alarm: `a second claim of this round, ${known.id}, is left to expire: ${errorMessage(error)}`,
-      });
-    }
+    if (known.id !== kept.known.id) await cancelSecond(context, known.id);
   }
   return { kind: 'found', value: kept };
+}
+
+/** Claims that were made by this effect, as far as a reply or a look told. */
+function knownIds({ tries, probes }: EffectRecord): string[] {
+  return [...tries, ...probes].flatMap(({ evidence }) => {
+    const id = isJsonObject(evidence ?? null) ? (evidence as JsonObject)['id'] : undefined;
+    return typeof id === 'string' ? [id] : [];
+  });
+}
+
+async function cancelSecond(context: StepContext, id: string): Promise<void> {
+  const { coordinator, evidence } = context.adapters;
+  const left = async (why: string): Promise<void> =>
+    recordAlarm(context, `a second claim of this round, ${id}, is left to expire: ${why}`);
+  if (submissionsOnClaim(await evidence.readEffects(context.call.roundId), id).length > 0) {
+    return left('it may have been submitted on');
+  }
+  await assertNotHeld(context);
+  try {
+    await coordinator.cancelClaim(id, context.signal);
+    await recordAlarm(context, `a second claim of this round, ${id}, was cancelled`);
+  } catch (error) {
+    if (!(error instanceof StepError)) throw error;
+    await left(errorMessage(error));
+  }
 }
 
 /** The disclaimer where it must be shown; whole once per version (protocol 2.5). */
@@ -195,9 +232,9 @@ async function toDisclaimer(
     title: plainText(served.title, 200),
     ...(served.url === undefined ? {} : { url: plainText(served.url, 300) }),
   };
-  const place = ['disclaimers', `${code} ${version}`] as const;
-  if ((await adapters.evidence.readIntent(...place)) !== null) return head;
-  await adapters.evidence.writeIntent(...place, { ...head, shownAt: new Date().toISOString() });
+  const name = `${code} ${version}`;
+  if ((await adapters.evidence.readDisclaimer(name)) !== null) return head;
+  await adapters.evidence.writeDisclaimer(name, { ...head, shownAt: new Date().toISOString() });
   return {
     ...head,
     ...(served.summary === undefined ? {} : { summary: plainText(served.summary, 4_000) }),

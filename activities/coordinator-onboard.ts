@@ -51,7 +51,7 @@ export const coordinatorOnboard = defineStep({
         'ONBOARDING_CONTRADICTION',
         `The onboarding page of "${task.slug}" contradicts the task: ${contradictions.slice(0, 10).join('; ')}.`,
         {
-          hint: `Ask the operator of the coordinator which one holds. The page is kept as ${file.uri}.`,
+          hint: `Ask the operator of the coordinator which one holds, then answer with \`adit decide\`: retry reads both anew. The page is kept as ${file.uri}.`,
         },
       );
     }

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { SubmissionBody } from '../adapters/coordinator/coordinator.js';
-import type { SubmissionRecord } from '../adapters/coordinator/records.js';
+import type { ClaimRecord, SubmissionRecord } from '../adapters/coordinator/records.js';
 import {
   artifactSchema,
   claimSchema,
@@ -14,12 +14,32 @@ import {
   type Patch,
   type Task,
 } from '../compiler/values.js';
-import { StepError, type StepErrorCode } from '../core/error.js';
+import { canonicalJson } from '../core/canonical-json.js';
+import { NotYet, StepError, type StepErrorCode } from '../core/error.js';
 import { plainText } from '../core/plain-text.js';
-import { CLAIM_ACTIVE, CLAIM_CANCELLED, CLAIM_SUBMITTED, findClaim } from './claim-lookup.js';
-import { effect, type Probed } from './effect.js';
+import {
+  CLAIM_ACTIVE,
+  CLAIM_CANCELLED,
+  CLAIM_SUBMITTED,
+  findClaim,
+  SUBMISSION,
+  submittedClaims,
+} from './claim-lookup.js';
+import {
+  COORDINATOR_EFFECT_ERRORS,
+  coordinatorSettleRule,
+  judgeCoordinatorError,
+  rethrowLostReply,
+  sha256Of,
+  toRetryRule,
+} from './coordinator-effect.js';
+import { effect, recordAlarm } from './effect.js';
 import { defineStep, type StepContext } from './step-type.js';
-import { differingMembers, identifiesWork } from './submission-difference.js';
+import { differingMembers } from './submission-difference.js';
+import { withinDailyLimit } from './submission-limit.js';
+import { findSubmission } from './submission-lookup.js';
+
+const READ_AGAIN_MS = 5_000;
 
 export const coordinatorSubmit = defineStep({
   name: 'coordinator.submit',
@@ -47,18 +67,8 @@ export const coordinatorSubmit = defineStep({
     'CLAIM_EXPIRED',
     'CLAIM_NOT_ACTIVE',
     'SUBMISSION_DIFFERS',
-    'EFFECT_UNKNOWN',
-    'STAKE_INSUFFICIENT',
-    'CLOCK_SKEWED',
-    'COORDINATOR_UNAVAILABLE',
-    'COORDINATOR_REPLY_INVALID',
-    'COORDINATOR_REDIRECTED',
-    'COORDINATOR_RATE_LIMITED',
-    'COORDINATOR_UNAUTHORIZED',
-    'COORDINATOR_FORBIDDEN',
-    'COORDINATOR_NOT_FOUND',
-    'COORDINATOR_CONFLICT',
-    'COORDINATOR_REFUSED',
+    'SUBMISSION_LIMIT',
+    ...COORDINATOR_EFFECT_ERRORS,
     'FILE_MISSING',
     'FILE_CHANGED',
   ],
@@ -74,47 +84,73 @@ export const coordinatorSubmit = defineStep({
     artifact: \${{ steps.published.artifact }}
 `,
   run: async (input, context) => {
-    const { coordinator, store } = context.adapters;
+    const { coordinator, store, wallet } = context.adapters;
     assertVerdictCovers(input);
     const { claim, patch, verdict } = input;
     const body = toBody(input, (await store.read(patch.file)).toString('utf8'));
+    const hotkey = await wallet.address();
+    let seen: ClaimRecord | null = null;
     const created = await effect(context, {
+      what: SUBMISSION,
+      hotkey,
       intent: {
-        what: 'submission',
         claimId: claim.id,
         patchSha256: verdict.patchSha256,
         artifactSha256: verdict.artifactSha256,
         verdict: verdict.report.sha256,
       },
-      probe: () => findOwn(context, claim, body),
-      act: async () => {
-        await assertClaimActive(context, claim);
-        return coordinator.submit(body, context.signal);
+      sentSha256: sha256Of(canonicalJson(body)),
+      settle: coordinatorSettleRule(context),
+      askUntilMs: () => askUntilMs(context, claim, seen),
+      probe: async (record) => {
+        const looked = await findSubmission(context, claim, body, record);
+        seen = looked.claim;
+        return looked.probed;
       },
+      act: async (sending) => {
+        assertClaimUsable(context, claim, seen);
+        const begin = (signedAtMs: number): Promise<void> =>
+          withinDailyLimit(context, hotkey, () => sending.begin(signedAtMs));
+        return coordinator
+          .submit(body, context.signal, { ...sending, begin })
+          .catch(rethrowLostReply);
+      },
+      judge: judgeCoordinatorError,
+      evidence: ({ known }) => ({ id: known.id, claimId: known.claim_id ?? claim.id }),
     }).catch(async (error: unknown) => {
+      // Held, with nothing under way: on a claim that is over there is nothing left to wait for.
+      if (error instanceof NotYet && error.code === 'EFFECTS_HELD') {
+        assertClaimUsable(context, claim, seen);
+      }
       // A refusal on a claim that is over has that reason, whatever words and status it came with.
-      if (isRefusal(error)) await assertClaimActive(context, claim);
-      throw error;
+      if (isRefusal(error)) {
+        seen = await findClaim(context, claim);
+        assertClaimUsable(context, claim, seen);
+      }
+      const ruled = await toRetryRule(context, error);
+      throw withAskUntil(ruled, askUntilMs(context, claim, seen));
     });
 
-    const stored = await coordinator.submission(created.known.id, context.signal);
+    const stored = await readBack(context, created.known.id);
     const record = await store.putBytes(`${JSON.stringify(stored.raw, null, 2)}\n`);
-    const differing = differingMembers(body, stored.raw);
+    const claimId = await claimOf(context, claim, stored.known.claim_id ?? created.known.claim_id);
+    const differing = [
+      ...differingMembers({ ...body, claim_id: claimId }, stored.raw),
+      ...(stored.known.miner_hotkey === hotkey ? [] : ['miner_hotkey']),
+    ];
     if (differing.length > 0) {
-      throw new StepError(
-        'SUBMISSION_DIFFERS',
-        `The coordinator stored the submission ${stored.known.id} with another ${differing.join(', ')} than was sent.`,
-        {
-          hint: `Do not submit again. What is stored is kept as ${record.uri}; ask the operator of the coordinator.`,
-        },
-      );
+      const message = `The coordinator stored the submission ${stored.known.id} with another ${differing.join(', ')} than was sent.`;
+      await recordAlarm(context, message);
+      throw new StepError('SUBMISSION_DIFFERS', message, {
+        hint: `Do not submit again. What is stored is kept as ${record.uri}; ask the operator of the coordinator.`,
+      });
     }
     context.progress({ submission: stored.known.id, status: plainText(stored.known.status, 40) });
     return {
       submission: {
         id: stored.known.id,
         taskId: claim.taskId,
-        claimId: claim.id,
+        claimId,
         status: stored.known.status,
         ...(stored.known.created_at === undefined
           ? {}
@@ -124,6 +160,28 @@ export const coordinatorSubmit = defineStep({
     };
   },
 });
+
+/** The submission as it is stored. Throws NotYet while what was just made does not show. */
+async function readBack({ adapters, signal }: StepContext, id: string): Promise<SubmissionRecord> {
+  try {
+    return await adapters.coordinator.submission(id, signal);
+  } catch (error) {
+    if (!(error instanceof StepError) || error.code !== 'COORDINATOR_NOT_FOUND') throw error;
+    const message = `The submission ${id} was made, and cannot be read back yet: ${error.message}`;
+    throw new NotYet('EFFECT_SETTLING', message, READ_AGAIN_MS);
+  }
+}
+
+/** The claim that a submission of this effect lies on: it may have been adopted from an earlier one of this round. */
+async function claimOf(
+  { adapters, call }: StepContext,
+  claim: Claim,
+  stored: string | null | undefined,
+): Promise<string> {
+  const record = await adapters.evidence.readEffect(call.roundId, call.path);
+  const earlier = record === null ? [] : submittedClaims(record);
+  return earlier.find((id) => id === stored) ?? claim.id;
+}
 
 function isRefusal(error: unknown): boolean {
   return error instanceof StepError && REFUSALS.has(error.code);
@@ -200,10 +258,12 @@ function toBody({ claim, verdict, artifact }: Work, patch: string): SubmissionBo
   };
 }
 
-/** The claim must be seen active, and must stay so for the margin (protocol 2.5). */
-async function assertClaimActive(context: StepContext, claim: Claim): Promise<void> {
+/**
+ * Throws unless the claim may be submitted on, and stays so for the margin (protocol 2.5): by what a look has just
+ * shown, else by what the claim step returned a moment ago. No request of its own: the coordinator judges as well.
+ */
+function assertClaimUsable(context: StepContext, claim: Claim, seen: ClaimRecord | null): void {
   const marginMs = context.adapters.settings.claimMarginSeconds * 1_000;
-  const seen = await findClaim(context, claim);
   const expiresAt = seen?.known.expires_at ?? Date.parse(claim.expiresAt);
   const status = seen?.known.status ?? claim.status;
   if (status === CLAIM_SUBMITTED) {
@@ -228,36 +288,29 @@ async function assertClaimActive(context: StepContext, claim: Claim): Promise<vo
   }
 }
 
-/** Our submission on this claim: by its claim id where served, else by its content (protocol 2.6, 2.7). */
-async function findOwn(
-  context: StepContext,
-  claim: Claim,
-  body: SubmissionBody,
-): Promise<Probed<SubmissionRecord>> {
-  const { coordinator } = context.adapters;
-  const submissions = await coordinator.ownSubmissions(claim.taskId, context.signal);
-  const byClaim = submissions.find(({ known }) => known.claim_id === claim.id);
-  if (byClaim !== undefined) return { kind: 'found', value: byClaim };
-
-  const seen = await findClaim(context, claim);
-  if (seen === null) {
-    return {
-      kind: 'unknown',
-      reason: `the coordinator's list holds no claim ${claim.id} of ours.`,
-    };
+/** Whoever is asked about a failure must not be waited for while the claim runs out. */
+function withAskUntil(error: unknown, untilMs: number | undefined): unknown {
+  if (untilMs === undefined) return error;
+  if (error instanceof NotYet) {
+    return new NotYet(error.code, error.message, error.afterMs, untilMs);
   }
-  if (seen.known.status !== CLAIM_SUBMITTED) return { kind: 'absent' };
+  if (!(error instanceof StepError) || error.askUntilMs !== undefined) return error;
+  const { code, message, hint, retryAfterMs } = error;
+  return new StepError(code, message, {
+    ...(hint === undefined ? {} : { hint }),
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+    askUntilMs: untilMs,
+    cause: error,
+  });
+}
 
-  // The claim was used, so one of those that name no claim is the one: the newest of equal content.
-  const byContent = submissions.findLast(
-    ({ known, raw }) =>
-      typeof known.claim_id !== 'string' &&
-      identifiesWork(raw) &&
-      differingMembers(body, raw).length === 0,
-  );
-  if (byContent !== undefined) return { kind: 'found', value: byContent };
-  return {
-    kind: 'unknown',
-    reason: `the claim ${claim.id} is "submitted", and none of our ${submissions.length} submissions on the task is the one.`,
-  };
+/** A claim that is active must not run out while a person is asked; without one there is no hurry. */
+function askUntilMs(
+  { adapters }: StepContext,
+  claim: Claim,
+  seen: ClaimRecord | null,
+): number | undefined {
+  if (seen !== null && seen.known.status !== CLAIM_ACTIVE) return undefined;
+  const expiresAt = seen?.known.expires_at ?? Date.parse(claim.expiresAt);
+  return expiresAt - adapters.settings.claimMarginSeconds * 1_000;
 }

@@ -155,7 +155,6 @@ async function decide(input: Input): Promise<PassVerdict> {
     scheduledAtMs: 0,
     deadlineMs: null,
     signal: new AbortController().signal,
-    isShutdown: () => false,
     progress: () => undefined,
     adapters: adapters as Adapters,
   };

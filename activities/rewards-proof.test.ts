@@ -117,7 +117,6 @@ async function prove(
     scheduledAtMs: 0,
     deadlineMs: null,
     signal: new AbortController().signal,
-    isShutdown: () => false,
     progress: () => undefined,
     adapters: adapters as Adapters,
   };

@@ -1,13 +1,17 @@
-import { rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createArtifactHost } from '../adapters/artifact-host/artifact-host.js';
 import { createGit } from '../adapters/git/git.js';
+import { createProcesses, type Processes } from '../adapters/processes/processes.js';
 import { createPool } from '../adapters/pool/pool.js';
 import { loadSettings } from '../adapters/settings/settings.js';
 import { replyWith } from '../test/fakes/fake-coordinator.js';
 import { startHttpsStorage, type HttpsStorage } from '../test/fakes/https-storage.js';
+import { createTestHost, type TestHost } from '../test/fakes/process-host.js';
 import { HOTKEY, startRound, type Round } from '../test/support/coordinator-round.js';
 import { roundPreflight } from './round-preflight.js';
 
@@ -15,8 +19,14 @@ let storage: HttpsStorage;
 let pool: Server;
 let epochs: number[];
 let round: Round | undefined;
+let stateDir: string;
+let host: TestHost;
+let processes: Processes;
 beforeEach(async () => {
   storage = await startHttpsStorage();
+  stateDir = await mkdtemp(path.join(tmpdir(), 'adit-preflight-'));
+  host = createTestHost(stateDir);
+  processes = createProcesses({ stateDir, server: null, startHost: host.startHost });
   epochs = [7, 9, 8];
   pool = createServer((_request, response) => response.end(JSON.stringify({ epochs })));
   await new Promise<void>((resolve) => pool.listen(0, '127.0.0.1', resolve));
@@ -26,6 +36,9 @@ afterEach(async () => {
   pool.close();
   await round?.close();
   await storage.close();
+  processes.close();
+  await host.close();
+  await rm(stateDir, { recursive: true, force: true });
 });
 
 async function start(change: Record<string, string> = {}): Promise<Round> {
@@ -45,7 +58,10 @@ async function start(change: Record<string, string> = {}): Promise<Round> {
   round = await startRound(environment, {
     artifactHost: createArtifactHost(settings),
     pool: createPool(settings),
-    git: createGit({ stateDir: settings.stateDir }),
+    git: createGit({
+      stateDir,
+      runCommand: (command, signal) => processes.command(command, signal),
+    }),
   });
   return round;
 }

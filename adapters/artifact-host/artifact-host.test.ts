@@ -202,7 +202,7 @@ test('an upload that is refused says so and does not show the token', async () =
   const failure = await failureOf(hostAt(storage).publish(file, ref, signal));
   expect(failure.code).toBe('ARTIFACT_UNSUITABLE');
   expect(failure.message).toBe(`${storage.url}/${ref.sha256} refused the upload with 401: "who?".`);
-  expect(failure.hint).toBe('Check ADIT_PUBLISH_TOKEN_FILE.');
+  expect(failure.hint).toBe('Check ADIT_PUBLISH_TOKEN_FILE, then answer with `adit decide`.');
   expect(`${failure.message}${failure.hint}`).not.toContain('wrong-token');
 });
 

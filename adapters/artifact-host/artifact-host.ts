@@ -178,8 +178,8 @@ function assertStored({ status, body }: BoundedReply, uri: string): void {
   throw new StepError('ARTIFACT_UNSUITABLE', `${uri} refused the upload with ${status}: ${said}.`, {
     hint:
       status === 401 || status === 403
-        ? 'Check ADIT_PUBLISH_TOKEN_FILE.'
-        : 'ADIT_PUBLISH_URL must take PUT of <url>/<sha256>.',
+        ? 'Check ADIT_PUBLISH_TOKEN_FILE, then answer with `adit decide`.'
+        : 'ADIT_PUBLISH_URL must take PUT of <url>/<sha256>; then answer with `adit decide`.',
   });
 }
 
@@ -216,7 +216,7 @@ async function translate(
 
 function unsuitable(message: string): StepError {
   return new StepError('ARTIFACT_UNSUITABLE', message, {
-    hint: 'A validator would not accept it: it downloads once over https, without credentials or redirects, and compares size and digest.',
+    hint: 'A validator would not accept it: it downloads once over https, without credentials or redirects, and compares size and digest. Mend the place, then answer with `adit decide`: retry uploads again only what is not there.',
   });
 }
 

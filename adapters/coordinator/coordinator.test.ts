@@ -133,7 +133,7 @@ describe('reading', () => {
     fake.claims.push(foreign);
     fake.submissions.push(foreign);
     expect(await coordinator.ownClaims(TASK_ID, signal)).toEqual([]);
-    expect(await coordinator.ownSubmissions(TASK_ID, signal)).toEqual([]);
+    expect(await coordinator.submissionsOn(TASK_ID, [], signal)).toEqual({ own: [], foreign: [] });
     expect(fake.requests).toEqual([
       `GET /api/v1/claims?task_id=${TASK_ID}`,
       `GET /api/v1/submissions?task_id=${TASK_ID}`,
@@ -236,6 +236,84 @@ describe('signed requests', () => {
       message: expect.stringMatching(
         /was answered 401, and our clock is (399|40[01]) s behind the coordinator's\./,
       ),
+    });
+  });
+});
+
+describe('the clock and the gate', () => {
+  it('signs nothing with a clock that an earlier reply has shown to be wrong', async () => {
+    fake.dateOffsetMs = -400_000;
+    await coordinator.findTask('tiny-ternary-frontier', signal);
+    const times: number[] = [];
+    const sending = {
+      begin: async (atMs: number) => void times.push(atMs),
+      neverSent: () => undefined,
+    };
+    await expect(coordinator.claim(TASK_ID, 'x', signal, sending)).rejects.toMatchObject({
+      code: 'CLOCK_SKEWED',
+      message: expect.stringMatching(
+        /^POST \/api\/v1\/tasks\/.+\/claim was not sent, and our clock is (399|40[01]) s ahead of the coordinator's\.$/,
+      ),
+    });
+    expect(fake.signed).toEqual([]);
+    expect(times).toEqual([]);
+  });
+
+  it('does not blame the clock for the age of a reply that a cache kept', async () => {
+    const dated = { date: new Date(Date.now() - 90_000).toUTCString(), age: '90' };
+    fake.failNext('GET /api/v1/tasks', replyWith(200, [], dated));
+    await coordinator.findTask('tiny-ternary-frontier', signal);
+    await coordinator.claim(TASK_ID, 'x', signal);
+    expect(fake.claims).toHaveLength(1);
+  });
+
+  it('tells the time of the signature before the request is sent', async () => {
+    const seen: [number, number][] = [];
+    const begin = async (atMs: number): Promise<void> => void seen.push([atMs, fake.signed.length]);
+    await coordinator.claim(TASK_ID, 'x', signal, { begin, neverSent: () => undefined });
+    const timestamp = Number(fake.signed[0]?.headers['x-timestamp']);
+    expect(seen).toEqual([[expect.any(Number), 0]]);
+    expect(Math.floor((seen[0]?.[0] ?? 0) / 1_000)).toBe(timestamp);
+  });
+
+  it('tells that a request never left', async () => {
+    await fake.close();
+    let left = true;
+    const sending = { begin: async () => undefined, neverSent: () => void (left = false) };
+    await expect(coordinator.claim(TASK_ID, 'x', signal, sending)).rejects.toMatchObject({
+      code: 'COORDINATOR_UNAVAILABLE',
+    });
+    expect(left).toBe(false);
+  });
+
+  it('makes no storm of a hundred callers while the coordinator is down', async () => {
+    const down = Array.from({ length: 200 }, () => replyWith(503, 'down'));
+    fake.failNext('GET', ...down);
+    const calls = Array.from({ length: 100 }, () => coordinator.reach(signal));
+    const results = await Promise.allSettled(calls);
+    expect(results.every(({ status }) => status === 'rejected')).toBe(true);
+    expect(fake.requests.length).toBeLessThanOrEqual(8 + 5);
+  });
+
+  it('waits as long as a fault asks for', async () => {
+    fake.failNext('GET', replyWith(503, 'down', { 'Retry-After': '60' }));
+    await expect(coordinator.reach(signal)).rejects.toMatchObject({
+      code: 'COORDINATOR_UNAVAILABLE',
+      retryAfterMs: 60_000,
+    });
+    await expect(coordinator.reach(signal)).rejects.toMatchObject({
+      message: expect.stringContaining('The coordinator is not asked before'),
+    });
+    expect(fake.requests).toHaveLength(1);
+  });
+
+  it('takes a list of which it is only one page for no list', async () => {
+    fake.failNext(
+      'GET /api/v1/claims',
+      replyWith(200, [], { Link: '</api/v1/claims?page=2>; rel="next"' }),
+    );
+    await expect(coordinator.ownClaims(TASK_ID, signal)).rejects.toMatchObject({
+      code: 'COORDINATOR_REPLY_INVALID',
     });
   });
 });

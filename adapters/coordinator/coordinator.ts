@@ -5,10 +5,13 @@
  * 1. A signed request is sent byte for byte as it was signed, and signed immediately before it is sent.
  * 2. Nothing is repeated here but a request that was answered 401, once: such a request was not carried out.
  * 3. Every reply is bounded, and whatever is wrong with it is a StepError.
+ * 4. All requests pass one gate, and none is signed with a clock that the coordinator is known to refuse.
  */
+import type { Sending } from '../../core/effect-record.js';
 import { StepError } from '../../core/error.js';
 import { isNestedTooDeeply } from '../../core/json-depth.js';
 import { isJsonObject, type Json, type JsonObject } from '../../core/json.js';
+import { plainText } from '../../core/plain-text.js';
 import { boundedFetch, HttpFailure, type BoundedReply } from '../http/bounded-fetch.js';
 import type { Settings } from '../settings/settings.js';
 import type { Wallet } from '../wallet/wallet.js';
@@ -23,6 +26,8 @@ import {
   type Unreadable,
 } from './records.js';
 import { failureError, isHtml, refusalError, unreadableError } from './reply-error.js';
+import { createRequestGate } from './request-gate.js';
+import { clockOffset, createServerClock, skewOf } from './server-clock.js';
 import { formEncode, signedHeaders, signedMessage, timestampText } from './signing.js';
 
 /** The body of a submission (protocol 2.6); an absent member is left out, never null. */
@@ -40,9 +45,21 @@ export type SubmissionBody = {
   artifact_size_bytes?: number;
 };
 
+/** A submission on the task by another hotkey that names one of our claims. */
+interface ForeignSubmission {
+  readonly id: string;
+  readonly claimId: string;
+  readonly hotkey: string;
+}
+
 export interface Coordinator {
   /** The configured base URL, without a slash at its end. Throws SETTING_MISSING, SETTING_INVALID. */
   baseUrl(): string;
+  /**
+   * Milliseconds since the epoch by the coordinator's clock where its last replies showed it behind ours; otherwise by
+   * ours. A signature that is too old by then is refused for good.
+   */
+  earliestMs(): number;
   /**
    * Asks for the task list. `clockOffsetMs`: how far the coordinator's clock is ahead of ours, by its
    * `Date` header; null when it sends none.
@@ -60,16 +77,28 @@ export interface Coordinator {
   ): Promise<Buffer>;
   /** All claims of our hotkey on a task, oldest first. Throws when one of the list cannot be attributed. */
   ownClaims(taskId: string, signal: AbortSignal): Promise<ClaimRecord[]>;
-  claim(taskId: string, description: string, signal: AbortSignal): Promise<ClaimRecord>;
-  cancelClaim(claimId: string, signal: AbortSignal): Promise<void>;
-  /** All submissions of our hotkey on a task, oldest first. Throws when one of the list cannot be attributed. */
-  ownSubmissions(taskId: string, signal: AbortSignal): Promise<SubmissionRecord[]>;
+  claim(
+    taskId: string,
+    description: string,
+    signal: AbortSignal,
+    sending?: Sending,
+  ): Promise<ClaimRecord>;
+  cancelClaim(claimId: string, signal: AbortSignal, sending?: Sending): Promise<void>;
+  /**
+   * All submissions of our hotkey on a task, oldest first, and what others have submitted on these claims. Throws when
+   * one of the list cannot be attributed.
+   */
+  submissionsOn(
+    taskId: string,
+    claimIds: readonly string[],
+    signal: AbortSignal,
+  ): Promise<{ own: SubmissionRecord[]; foreign: ForeignSubmission[] }>;
   /** The submissions of other hotkeys on a task that carry an idea (protocol 2.10), whatever their status. */
   foreignIdeas(taskId: string, signal: AbortSignal): Promise<SubmissionRecord[]>;
   submission(submissionId: string, signal: AbortSignal): Promise<SubmissionRecord>;
   /** The detail with its verifications, as served: its members are not all known (protocol 2.7). */
   submissionDetail(submissionId: string, signal: AbortSignal): Promise<JsonObject>;
-  submit(body: SubmissionBody, signal: AbortSignal): Promise<SubmissionRecord>;
+  submit(body: SubmissionBody, signal: AbortSignal, sending?: Sending): Promise<SubmissionRecord>;
 }
 
 const LIST_BYTES = 32 * 1024 * 1024;
@@ -77,8 +106,6 @@ const OBJECT_BYTES = 4 * 1024 * 1024;
 const PAGE_BYTES = 1024 * 1024;
 /** As the public client (protocol 2.3). */
 const TIMEOUT_MS = 30_000;
-/** Beyond this a refused signature is blamed on the clock; the window is about 300 s (protocol 1.7). */
-const CLOCK_TOLERANCE_MS = 60_000;
 
 interface Call {
   readonly method: 'GET' | 'POST';
@@ -87,6 +114,7 @@ interface Call {
   readonly body?: Json;
   readonly maxBodyBytes: number;
   readonly signal: AbortSignal;
+  readonly sending?: Sending | undefined;
 }
 
 /** `timeoutMs` bounds each request. The wallet is asked for at the first signed request or own list. */
@@ -95,6 +123,9 @@ export function createCoordinator(
   wallet: Pick<Wallet, 'address' | 'sign'>,
   { timeoutMs = TIMEOUT_MS }: { timeoutMs?: number } = {},
 ): Coordinator {
+  const gate = createRequestGate();
+  const clock = createServerClock();
+
   function baseUrl(): string {
     if (settings.coordinatorUrl === null) {
       throw new StepError('SETTING_MISSING', 'No coordinator is set.', {
@@ -120,7 +151,7 @@ export function createCoordinator(
   ): Promise<BoundedReply> {
     const query = call.query === undefined || call.query === '' ? '' : `?${call.query}`;
     try {
-      return await boundedFetch(`${baseUrl()}${call.path}${query}`, {
+      const reply = await boundedFetch(`${baseUrl()}${call.path}${query}`, {
         method: call.method,
         headers,
         ...(body === undefined ? {} : { body }),
@@ -128,42 +159,59 @@ export function createCoordinator(
         timeoutMs,
         signal: call.signal,
       });
+      clock.note(reply);
+      tellGate(call, reply);
+      return reply;
     } catch (error) {
-      throw error instanceof HttpFailure ? failureError(nameOf(call), error) : error;
+      if (!(error instanceof HttpFailure)) throw error;
+      const failure = failureError(nameOf(call), error);
+      if (failure.code === 'COORDINATOR_UNAVAILABLE') gate.outage(failure.message);
+      else gate.answered();
+      if (!error.sent) call.sending?.neverSent();
+      throw failure;
     }
   }
 
+  function tellGate(call: Call, reply: BoundedReply): void {
+    if (reply.status < 400) return gate.answered();
+    const { code, message, retryAfterMs } = refusalError(nameOf(call), reply, Date.now());
+    if (retryAfterMs !== undefined) gate.rateLimited(message, retryAfterMs);
+    else if (code === 'COORDINATOR_UNAVAILABLE') gate.outage(message);
+    else gate.answered();
+  }
+
   async function sendPublic(call: Call): Promise<BoundedReply> {
-    return acceptable(call, await send(call, { Accept: 'application/json, text/markdown' }));
+    const headers = { Accept: 'application/json, text/markdown' };
+    return acceptable(call, await gate.pass(() => send(call, headers), call.signal));
   }
 
   async function sendSigned(call: Call): Promise<BoundedReply> {
     const hotkey = await wallet.address();
     const body = canonicalBody(call.body);
     const attempt = async (): Promise<BoundedReply> => {
+      clock.assertClose(nameOf(call));
+      const signedAtMs = Date.now();
+      // With the time of the signature on the disk, the moment after which it is refused is known for good.
+      await call.sending?.begin(signedAtMs);
       const parts = {
         ...call,
         query: call.query ?? '',
         body,
-        timestamp: timestampText(Date.now()),
+        timestamp: timestampText(signedAtMs),
       };
-      const signature = await wallet.sign(signedMessage(parts));
+      const signature = await wallet.sign(signedMessage(parts)).catch((error: unknown) => {
+        call.sending?.neverSent();
+        throw error;
+      });
       const headers = { Accept: 'application/json', ...signedHeaders(hotkey, parts, signature) };
       return send(call, headers, call.body === undefined ? undefined : body.text);
     };
-    let reply = await attempt();
+    let reply = await gate.pass(attempt, call.signal);
     if (reply.status !== 401) return acceptable(call, reply);
-    reply = await attempt();
+    const skew = skewOf(nameOf(call), reply);
+    if (skew !== null) throw skew;
+    reply = await gate.pass(attempt, call.signal);
     if (reply.status !== 401) return acceptable(call, reply);
-    const offsetMs = clockOffset(reply, Date.now());
-    if (offsetMs !== null && Math.abs(offsetMs) > CLOCK_TOLERANCE_MS) {
-      const seconds = Math.round(Math.abs(offsetMs) / 1_000);
-      throw new StepError(
-        'CLOCK_SKEWED',
-        `${nameOf(call)} was answered 401, and our clock is ${seconds} s ${offsetMs > 0 ? 'behind' : 'ahead of'} the coordinator's.`,
-        { hint: 'Set this machine’s clock (NTP); signatures are valid for about 300 s.' },
-      );
-    }
     throw refusalError(nameOf(call), reply, Date.now());
   }
 
@@ -174,6 +222,9 @@ export function createCoordinator(
   ): Promise<Item[]> {
     const get: Call = { ...call, method: 'GET', maxBodyBytes: LIST_BYTES };
     const reply = await sendPublic(get);
+    if (/;\s*rel="?next"?/i.test(reply.headers['link'] ?? '')) {
+      throw unreadableError(nameOf(get), reply, 'a list of which it is only one page');
+    }
     return toObjects(get, reply)
       .filter(wanted)
       .map((raw) => assertReadable(get, reply, read(raw)));
@@ -197,6 +248,8 @@ export function createCoordinator(
 
   return {
     baseUrl,
+
+    earliestMs: () => clock.earliestMs(),
 
     async reach(signal) {
       const call = getTasks(signal);
@@ -239,30 +292,23 @@ export function createCoordinator(
       return claims.sort((a, b) => a.known.created_at - b.known.created_at);
     },
 
-    claim: (taskId, description, signal) =>
+    claim: (taskId, description, signal, sending) =>
       signedObject(
         {
           path: `/api/v1/tasks/${segment(taskId)}/claim`,
           body: { claim_description: description },
           signal,
+          sending,
         },
         toClaim,
       ),
 
-    async cancelClaim(claimId, signal) {
+    async cancelClaim(claimId, signal, sending) {
       const path = `/api/v1/claims/${segment(claimId)}/cancel`;
-      await sendSigned({ method: 'POST', path, maxBodyBytes: OBJECT_BYTES, signal });
+      await sendSigned({ method: 'POST', path, maxBodyBytes: OBJECT_BYTES, signal, sending });
     },
 
-    async ownSubmissions(taskId, signal) {
-      const call = {
-        path: '/api/v1/submissions',
-        query: formEncode([['task_id', taskId]]),
-        signal,
-      };
-      const submissions = await list(call, await ownOn(taskId), toSubmission);
-      return submissions.sort((a, b) => (a.known.created_at ?? 0) - (b.known.created_at ?? 0));
-    },
+    submissionsOn,
 
     async foreignIdeas(taskId, signal) {
       const hotkey = await wallet.address();
@@ -292,9 +338,39 @@ export function createCoordinator(
       return toObject(call, await sendPublic(call));
     },
 
-    submit: (body, signal) =>
-      signedObject({ path: '/api/v1/submissions', body, signal }, toSubmission),
+    submit: (body, signal, sending) =>
+      signedObject({ path: '/api/v1/submissions', body, signal, sending }, toSubmission),
   };
+
+  async function submissionsOn(
+    taskId: string,
+    claimIds: readonly string[],
+    signal: AbortSignal,
+  ): Promise<{ own: SubmissionRecord[]; foreign: ForeignSubmission[] }> {
+    const call = { path: '/api/v1/submissions', query: formEncode([['task_id', taskId]]), signal };
+    const hotkey = await wallet.address();
+    const isOwn = await ownOn(taskId);
+    const foreign: ForeignSubmission[] = [];
+    const own = await list(
+      call,
+      (raw) => {
+        const { id, claim_id: claimId, miner_hotkey: miner } = raw;
+        if (typeof claimId !== 'string' || !claimIds.includes(claimId)) return isOwn(raw);
+        if (miner !== hotkey) {
+          foreign.push({
+            id: plainText(String(id), 128),
+            claimId,
+            hotkey: plainText(String(miner), 64),
+          });
+        }
+        // On our claim it is ours, whatever it says of its task.
+        return miner === hotkey || isOwn(raw);
+      },
+      toSubmission,
+    );
+    own.sort((a, b) => (a.known.created_at ?? 0) - (b.known.created_at ?? 0));
+    return { own, foreign };
+  }
 
   /** Ours, or of nobody that can be told: then reading it fails, and the list is not taken for complete. */
   async function ownOn(taskId: string): Promise<(raw: JsonObject) => boolean> {
@@ -315,13 +391,6 @@ function acceptable(call: Call, reply: BoundedReply): BoundedReply {
   if (reply.status >= 400) throw refusalError(nameOf(call), reply, Date.now());
   if (isHtml(reply)) throw unreadableError(nameOf(call), reply, 'an HTML page');
   return reply;
-}
-
-/** How far the reply's `Date` is ahead of `ownMs`, in milliseconds; null without a usable one. */
-function clockOffset(reply: BoundedReply, ownMs: number): number | null {
-  const theirs = Date.parse(reply.headers['date'] ?? '');
-  // The header counts whole seconds, so on average half of one has passed.
-  return Number.isNaN(theirs) ? null : theirs + 500 - ownMs;
 }
 
 function parseJson(call: Call, reply: BoundedReply): unknown {

@@ -46,7 +46,7 @@ export function refusalError(what: string, reply: BoundedReply, nowMs: number): 
   const said = `${what} was answered ${status}${detail === '' ? '.' : `: ${detail}`}`;
   if (errorName(body) === 'insufficient_miner_stake') {
     return new StepError('STAKE_INSUFFICIENT', `The hotkey lacks stake on SN94. ${said}`, {
-      hint: 'Fund or bond this hotkey. Do not rotate keys: another hotkey would not own this work.',
+      hint: 'Fund or bond this hotkey, then let the step go on with `adit decide`. Do not rotate keys: another hotkey would not own this work.',
     });
   }
   if (status === 401) {
@@ -60,7 +60,7 @@ export function refusalError(what: string, reply: BoundedReply, nowMs: number): 
   }
   if (status === 403) {
     return new StepError('COORDINATOR_FORBIDDEN', said, {
-      hint: 'The hotkey does not own the object, or a gate of the coordinator keeps it out; ask its operator.',
+      hint: 'The hotkey does not own the object, or a gate of the coordinator keeps it out; ask its operator, then answer with `adit decide`.',
     });
   }
   if (status === 404 || status === 410) {
@@ -85,6 +85,9 @@ export function refusalError(what: string, reply: BoundedReply, nowMs: number): 
   if (status >= 500 || status === 408) {
     return new StepError('COORDINATOR_UNAVAILABLE', said, {
       hint: 'The coordinator has a fault; try later.',
+      ...(reply.headers['retry-after'] === undefined
+        ? {}
+        : { retryAfterMs: retryAfterMs(reply.headers['retry-after'], nowMs) }),
     });
   }
   return new StepError('COORDINATOR_REFUSED', said, {

@@ -5,15 +5,17 @@
  *     plan.json               the Plan, written before the run starts
  *     run.json                how the run ended, with the state of every step
  *     steps/<step path>.json  each step's last try: input digest, outputs, error, times
- *   <state>/effects/<roundId>/<digest of the step path>.json
- *                             what was about to be done, written before it is done
+ *   <state>/effects/          the audit of effects: `effect-files.ts`
  */
-import { createHash, randomUUID } from 'node:crypto';
-import { mkdir, open, readdir, readFile, rename } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { readdir } from 'node:fs/promises';
 import path from 'node:path';
-import { isJsonObject, type JsonObject } from '../../core/json.js';
+import type { JsonObject } from '../../core/json.js';
+import { createEffectFiles, type EffectFiles } from './effect-files.js';
+import { readHold, type EffectHold } from './effect-hold.js';
+import { readJson, noteJson, writeJson } from './json-file.js';
 
-export interface Evidence {
+export interface Evidence extends EffectFiles {
   /** Folder of one run. */
   directory(runId: string): string;
   writePlan(runId: string, plan: object): Promise<void>;
@@ -26,29 +28,20 @@ export interface Evidence {
   readSteps(runId: string): Promise<JsonObject[]>;
   /** Ids of the runs that have a folder here, in no particular order. */
   listRuns(): Promise<string[]>;
-  /** What a step of a round was about to do; null when it never came that far. */
-  readIntent(roundId: string, stepPath: string): Promise<JsonObject | null>;
-  /** Durable when it returns: an effect may follow. */
-  writeIntent(roundId: string, stepPath: string, intent: object): Promise<void>;
+  /** The hold on all effects of this state folder; null when nothing is held. */
+  readHold(): Promise<EffectHold | null>;
 }
 
 export function createEvidence(stateDir: string): Evidence {
   const directory = (runId: string): string => path.join(stateDir, 'runs', fileName(runId));
   const stepFile = (runId: string, stepPath: string): string =>
     path.join(directory(runId), 'steps', `${fileName(stepPath)}.json`);
-  const intentFile = (roundId: string, stepPath: string): string =>
-    path.join(
-      stateDir,
-      'effects',
-      fileName(roundId),
-      `${createHash('sha256').update(stepPath).digest('hex').slice(0, 32)}.json`,
-    );
-
   return {
     directory,
     writePlan: (runId, plan) => writeJson(path.join(directory(runId), 'plan.json'), plan),
     writeRun: (runId, record) => writeJson(path.join(directory(runId), 'run.json'), record),
-    writeStep: (runId, stepPath, record) => writeJson(stepFile(runId, stepPath), record),
+    // Two for each step, and the history has the same: not worth the time that a sync takes.
+    writeStep: (runId, stepPath, record) => noteJson(stepFile(runId, stepPath), record),
     readRun: (runId) => readJson(path.join(directory(runId), 'run.json')),
     readPlan: (runId) => readJson(path.join(directory(runId), 'plan.json')),
     async readSteps(runId) {
@@ -61,8 +54,8 @@ export function createEvidence(stateDir: string): Evidence {
       return records.filter((record) => record !== null);
     },
     listRuns: () => listFolder(path.join(stateDir, 'runs')),
-    readIntent: (roundId, stepPath) => readJson(intentFile(roundId, stepPath)),
-    writeIntent: (roundId, stepPath, intent) => writeJson(intentFile(roundId, stepPath), intent),
+    readHold: () => readHold(stateDir),
+    ...createEffectFiles(path.join(stateDir, 'effects'), fileName),
   };
 }
 
@@ -75,20 +68,6 @@ function fileName(text: string): string {
   return `${name.slice(0, 120)}~${createHash('sha256').update(text).digest('hex').slice(0, 32)}`;
 }
 
-/** Whole or not at all, and on the disk before it returns. */
-async function writeJson(file: string, value: object): Promise<void> {
-  await mkdir(path.dirname(file), { recursive: true });
-  const temporary = `${file}.${randomUUID()}.tmp`;
-  const handle = await open(temporary, 'wx');
-  try {
-    await handle.writeFile(`${JSON.stringify(value, null, 2)}\n`);
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-  await rename(temporary, file);
-}
-
 async function listFolder(folder: string): Promise<string[]> {
   try {
     return await readdir(folder);
@@ -96,16 +75,4 @@ async function listFolder(folder: string): Promise<string[]> {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
     throw error;
   }
-}
-
-async function readJson(file: string): Promise<JsonObject | null> {
-  let text: string;
-  try {
-    text = await readFile(file, 'utf8');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
-    throw error;
-  }
-  const value: unknown = JSON.parse(text);
-  return isJsonObject(value) ? value : null;
 }

@@ -20,11 +20,18 @@ export type HttpFailureKind = 'unreachable' | 'timeout' | 'too_large' | 'redirec
 /** No usable reply came. The message names the address without its query, and never a header. */
 export class HttpFailure extends Error {
   readonly kind: HttpFailureKind;
+  /** False when nothing of the request can have reached the other side: there never was a connection. */
+  readonly sent: boolean;
 
-  constructor(kind: HttpFailureKind, message: string, options: { cause?: unknown } = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+  constructor(
+    kind: HttpFailureKind,
+    message: string,
+    { cause, sent = true }: { cause?: unknown; sent?: boolean } = {},
+  ) {
+    super(message, cause === undefined ? undefined : { cause });
     this.name = 'HttpFailure';
     this.kind = kind;
+    this.sent = sent && kind !== 'not_allowed';
   }
 }
 
@@ -204,8 +211,18 @@ function toHttpFailure(error: unknown, place: string): unknown {
   const reason =
     CONNECTION_ERRORS[code] ??
     `${error.message === '' ? 'no connection' : error.message} (${code})`;
-  return new HttpFailure('unreachable', `${place} cannot be reached: ${reason}.`, { cause: error });
+  return new HttpFailure('unreachable', `${place} cannot be reached: ${reason}.`, {
+    cause: error,
+    sent: !NEVER_CONNECTED.has(code),
+  });
 }
+
+const NEVER_CONNECTED = new Set([
+  'ECONNREFUSED',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'UND_ERR_CONNECT_TIMEOUT',
+]);
 
 const CONNECTION_ERRORS: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'the connection is refused (ECONNREFUSED)',

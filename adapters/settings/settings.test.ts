@@ -50,6 +50,32 @@ describe('settings', () => {
     },
   );
 
+  test('say how effects settle and what limits them', () => {
+    expect(withFile('')).toMatchObject({
+      signatureWindowSeconds: 300,
+      coordinatorLagSeconds: 30,
+      maxSubmissionsPerDay: null,
+      allowParallelRounds: false,
+    });
+    expect(
+      withFile('allowParallelRounds: true\nmaxSubmissionsPerDay: 3\n', {
+        ADIT_SIGNATURE_WINDOW_SECONDS: '60',
+        ADIT_ALLOW_PARALLEL_ROUNDS: 'false',
+      }),
+    ).toMatchObject({
+      signatureWindowSeconds: 60,
+      maxSubmissionsPerDay: 3,
+      allowParallelRounds: false,
+    });
+    for (const wrong of [
+      'maxSubmissionsPerDay: 0',
+      'allowParallelRounds: perhaps',
+      'coordinatorLagSeconds: -1',
+    ]) {
+      expect(() => withFile(`${wrong}\n`)).toThrowError(`setting ${wrong.split(':')[0]}: `);
+    }
+  });
+
   test('resolve paths of the file beside the file', () => {
     expect(withFile('hotkeyFile: keys/miner\n').hotkeyFile).toBe(path.join(folder, 'keys/miner'));
   });
@@ -67,6 +93,24 @@ describe('settings', () => {
   ])('refuse the file %j with the place and a way out', (content, message) => {
     expect(() => withFile(content)).toThrowError(message);
     expect(() => withFile(content)).toThrowError(SettingsError);
+  });
+
+  test.each([
+    ['', null],
+    ['gpus: none\n', []],
+    ['gpus: 0\n', ['0']],
+    ['gpus: 0, GPU-8f6b\n', ['0', 'GPU-8f6b']],
+    ['gpus: [0, 1]\n', ['0', '1']],
+  ])('name devices: %j', (content, gpus) => {
+    expect(withFile(content).gpus).toEqual(gpus);
+  });
+
+  test.each([
+    ['0,,1', 'setting gpus: "" is no id of a device'],
+    ['0, 0', 'setting gpus: a device is named twice'],
+    ['$(x)', 'setting gpus: "$(x)" is no id of a device'],
+  ])('refuse the devices %s', (text, message) => {
+    expect(() => withFile('', { ADIT_GPUS: text })).toThrowError(message);
   });
 
   test('refuse a file that is named and does not exist', () => {

@@ -25,6 +25,14 @@ const optionalAddress = optionalText
     error: 'an address must not hold a user or a password',
   });
 
+const seconds = z.coerce.number().nonnegative().max(86_400);
+
+/** `true` and `false`, in a variable as text. */
+const yesOrNo = z.union([
+  z.boolean(),
+  z.enum(['true', 'false']).transform((text) => text === 'true'),
+]);
+
 const settingsSchema = z.strictObject({
   coordinatorUrl: optionalAddress.describe('Base URL of the coordinator.'),
   poolUrl: optionalAddress.describe('Root URL of the Pool; `/claims` is appended.'),
@@ -59,11 +67,58 @@ const settingsSchema = z.strictObject({
     .nonnegative()
     .default(1024 * 1024 * 1024)
     .describe('Least free disk space for a step that writes much.'),
+  maxOutputBytes: z.coerce
+    .number()
+    .int()
+    .min(64 * 1024)
+    .default(256 * 1024 * 1024)
+    .describe('Of more output than this of one program only head and tail are kept.'),
+  gpus: z
+    .preprocess(
+      (value) =>
+        Array.isArray(value) ? value.join(',') : typeof value === 'number' ? String(value) : value,
+      optionalText,
+    )
+    .transform((text, problems) => {
+      if (text === null) return null;
+      const ids = text === 'none' ? [] : text.split(',').map((id) => id.trim());
+      // What CUDA_VISIBLE_DEVICES takes: an index, or the name of a device or a part of one.
+      const wrong = ids.find((id) => !/^[A-Za-z0-9][A-Za-z0-9/._-]{0,127}$/.test(id));
+      const message =
+        wrong !== undefined
+          ? `${JSON.stringify(wrong)} is no id of a device`
+          : new Set(ids).size < ids.length
+            ? 'a device is named twice'
+            : null;
+      if (message !== null) problems.addIssue({ code: 'custom', message });
+      return ids;
+    })
+    .describe(
+      'Devices of this machine, as CUDA_VISIBLE_DEVICES names them; absent: ask nvidia-smi.',
+    ),
   claimMarginSeconds: z.coerce
     .number()
     .nonnegative()
     .default(10)
     .describe('A claim that ends within this many seconds is not submitted on.'),
+  signatureWindowSeconds: seconds
+    .default(300)
+    .describe('For how long after its signature the coordinator takes a request.'),
+  coordinatorLagSeconds: seconds
+    .default(30)
+    .describe('How late a list of the coordinator may show what it has stored.'),
+  maxSubmissionsPerDay: z.coerce
+    .number()
+    .int()
+    .positive()
+    .nullable()
+    .default(null)
+    .describe(
+      'Most submissions of the hotkey in one UTC day from this state folder; null: no limit.',
+    ),
+  allowParallelRounds: yesOrNo
+    .default(false)
+    .describe('Whether two runs may work on the same task with the same hotkey at one time.'),
 });
 
 type SettingsInput = z.output<typeof settingsSchema>;
@@ -92,7 +147,13 @@ export const SETTING_VARIABLES: { readonly [K in keyof SettingsInput]: string } 
   cacheDir: 'ADIT_CACHE_DIR',
   taskQueue: 'ADIT_TASK_QUEUE',
   minFreeBytes: 'ADIT_MIN_FREE_BYTES',
+  maxOutputBytes: 'ADIT_MAX_OUTPUT_BYTES',
+  gpus: 'ADIT_GPUS',
   claimMarginSeconds: 'ADIT_CLAIM_MARGIN_SECONDS',
+  signatureWindowSeconds: 'ADIT_SIGNATURE_WINDOW_SECONDS',
+  coordinatorLagSeconds: 'ADIT_COORDINATOR_LAG_SECONDS',
+  maxSubmissionsPerDay: 'ADIT_MAX_SUBMISSIONS_PER_DAY',
+  allowParallelRounds: 'ADIT_ALLOW_PARALLEL_ROUNDS',
 };
 
 /** A setting cannot be used; the message names the place, the reason and the way out. */

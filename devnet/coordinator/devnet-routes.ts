@@ -10,7 +10,9 @@ import { readBody, requireAdmin } from './access.js';
 import { workItemCreationSchema } from './claims.js';
 import type { CoordinatorParts } from './coordinator.js';
 import { Problem, bodyProblem } from './problem.js';
+import { publicRecord } from './records.js';
 import { newId, now } from './state.js';
+import { insertForeignSubmission } from './submissions.js';
 import { findTask } from './tasks.js';
 
 /** What the coordinator's operator routes reach in the rest of the devnet. */
@@ -31,6 +33,8 @@ const allowSchema = z.strictObject({
     .string()
     .refine((text) => publicKeyOf(text) !== null, 'not an SS58 address with prefix 42'),
 });
+
+const foreignSchema = z.strictObject({ claim_id: z.string().min(1), hotkey: z.string().min(1) });
 
 export function addDevnetRoutes(app: FastifyInstance, parts: CoordinatorParts): void {
   const { state, faults, counters, controls } = parts;
@@ -64,6 +68,12 @@ export function addDevnetRoutes(app: FastifyInstance, parts: CoordinatorParts): 
   app.delete('/devnet/faults', async () => {
     faults.clear();
     return [];
+  });
+  app.get('/devnet/faults/fired', async () => ({ fired: faults.fired(), held: faults.held() }));
+  app.post('/devnet/faults/release', async () => ({ released: faults.release() }));
+  app.post('/devnet/foreign-submissions', async (request) => {
+    const { claim_id: claimId, hotkey } = readBody(request, foreignSchema);
+    return publicRecord(insertForeignSubmission(state, claimId, hotkey));
   });
   app.get('/devnet/counters', async () => counters.read());
   app.post('/devnet/epochs', async () => ({ epoch: controls.publishEpoch() }));

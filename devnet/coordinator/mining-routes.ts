@@ -17,6 +17,7 @@ import { publicRecord, type ClaimRecord } from './records.js';
 import type { CoordinatorState } from './state.js';
 import { createSubmission, submissionSchema } from './submissions.js';
 import { findTask } from './tasks.js';
+import { toTimestamp } from '../state/clock.js';
 
 interface ById {
   Params: { id: string };
@@ -27,6 +28,17 @@ const listFilter = z.object({ task_id: z.string().optional(), status: z.string()
 /** Records in the order of the setting `listOrder`. */
 export function ordered<T>(state: CoordinatorState, records: T[]): T[] {
   return state.settings.read().listOrder === 'newest_first' ? records.toReversed() : records;
+}
+
+/** Those that lists show already, by the setting `listLagSeconds`. */
+function lagging<T extends { readonly created_at: string }>(
+  state: CoordinatorState,
+  records: T[],
+): { shownBefore: string; listed: T[] } {
+  const shownBefore = toTimestamp(
+    state.clock.nowMs() - state.settings.read().listLagSeconds * 1_000,
+  );
+  return { shownBefore, listed: records.filter(({ created_at: at }) => at <= shownBefore) };
 }
 
 export function addMiningRoutes(app: FastifyInstance, parts: CoordinatorParts): void {
@@ -42,9 +54,14 @@ export function addMiningRoutes(app: FastifyInstance, parts: CoordinatorParts): 
     const claim = claimTask(state, hotkey, request.params.id, readBody(request, claimSchema));
     await reply.code(created()).send(withDisclaimer(claim));
   });
-  app.get('/api/v1/claims', async ({ query }) =>
-    ordered(state, state.claims.list(listFilter.parse(query))).map(withDisclaimer),
-  );
+  app.get('/api/v1/claims', async ({ query }) => {
+    const { shownBefore, listed } = lagging(state, state.claims.list(listFilter.parse(query)));
+    // A change that the list does not show yet is one of an active claim: there is no other.
+    const claims = listed.map((claim) =>
+      claim.updated_at <= shownBefore ? claim : { ...claim, status: 'active' },
+    );
+    return ordered(state, claims).map(withDisclaimer);
+  });
   app.post<ById>('/api/v1/claims/:id/cancel', async (request) =>
     withDisclaimer(cancelClaim(state, requireHotkey(state, request), request.params.id)),
   );
@@ -69,7 +86,9 @@ export function addMiningRoutes(app: FastifyInstance, parts: CoordinatorParts): 
     await reply.code(created()).send(publicRecord(submission));
   });
   app.get('/api/v1/submissions', async ({ query }) =>
-    ordered(state, state.submissions.list(listFilter.parse(query))).map(publicRecord),
+    ordered(state, lagging(state, state.submissions.list(listFilter.parse(query))).listed).map(
+      publicRecord,
+    ),
   );
   app.get<ById>('/api/v1/submissions/:id', async ({ params }) =>
     publicRecord(findSubmission(state, params.id)),

@@ -40,6 +40,8 @@ const settingsSchema = z.strictObject({
     .default(null),
   createdStatusCode: z.union([z.literal(200), z.literal(201)]).default(200),
   extraKeys: z.boolean().default(true),
+  /** Lists show what is older than this; what changed since is shown as it was made. */
+  listLagSeconds: z.number().nonnegative().max(3_600).default(0),
   listOrder: z.enum(['oldest_first', 'newest_first']).default('oldest_first'),
   jobLeaseSeconds: count.default(900),
   validatorHotkeys: z.array(z.string()).default([]),

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { isJsonNumber, toNumber, type JsonNumber } from '../auth/json-numbers.js';
 import { assertWithinRate, ownClaim } from './claims.js';
-import { Problem, fieldProblem } from './problem.js';
+import { Problem, fieldProblem, notFound } from './problem.js';
 import type { FinalStatus, Metrics, SubmissionRecord, TaskRecord } from './records.js';
 import { newId, now, type CoordinatorState } from './state.js';
 import { findOpenTask, findTask, toReplaySpec } from './tasks.js';
@@ -90,6 +90,43 @@ export function createSubmission(
     if (item !== null) state.workItems.replace({ ...item, status: 'completed' });
     if (task.competition_mode !== 'peer_evaluation') insertJob(state, submission);
     return submission;
+  });
+}
+
+/**
+ * What no sound coordinator stores: a submission of another hotkey on a claim, which stays active. For those who
+ * rehearse what a client makes of it.
+ */
+export function insertForeignSubmission(
+  state: CoordinatorState,
+  claimId: string,
+  hotkey: string,
+): SubmissionRecord {
+  const claim = state.claims.get(claimId);
+  if (claim === null) throw notFound('Claim');
+  const task = findTask(state, claim.task_id);
+  const at = now(state);
+  const replaySpec = toReplaySpec(task, '0'.repeat(40));
+  return state.submissions.insert({
+    id: newId(),
+    task_id: task.id,
+    claim_id: claim.id,
+    miner_hotkey: hotkey,
+    status: 'pending_verification',
+    base_ref: replaySpec.base_ref,
+    base_commit_sha: replaySpec.base_commit_sha,
+    patch: '',
+    summary: 'A submission of somebody else.',
+    claimed_metrics: {},
+    observed_metrics: {},
+    proposed_idea: null,
+    implemented_submission_id: null,
+    artifact_uri: null,
+    artifact_sha256: null,
+    artifact_size_bytes: null,
+    created_at: at,
+    updated_at: at,
+    hidden: { execution_log: null, replay_spec: replaySpec, accepted_at: null, was_best: false },
   });
 }
 

@@ -90,4 +90,44 @@ describe('a fault', () => {
     expect((await coordinator.admin('GET', '/devnet/status')).status).toBe(200);
     expect((await tasks()).status).toBe(503);
   });
+
+  const state = async (): Promise<{ fired: { kind: string }[]; held: number }> => {
+    const { json } = await coordinator.admin('GET', '/devnet/faults/fired');
+    return { fired: json['fired'] as { kind: string }[], held: Number(json['held']) };
+  };
+
+  it('tells that it fired', async () => {
+    await fault({ kind: 'status' });
+    expect(await state()).toEqual({ fired: [], held: 0 });
+    await tasks();
+    expect(await state()).toMatchObject({
+      fired: [{ kind: 'status', route: 'GET /api/v1/tasks' }],
+    });
+  });
+
+  it.each(['hold', 'hold_reply'])('of kind %s waits until it is released', async (kind) => {
+    await fault({ kind });
+    const waiting = tasks();
+    await expect.poll(async () => (await state()).held).toBe(1);
+    await coordinator.admin('POST', '/devnet/faults/release');
+    expect((await waiting).status).toBe(200);
+    expect((await state()).held).toBe(0);
+  });
+
+  it('drops a connection and carries its request out after another route was answered', async () => {
+    await fault({ kind: 'detach', route: 'GET /api/v1/claims', until: 'GET /api/v1/tasks' });
+    await expect(get(coordinator.url, '/api/v1/claims')).rejects.toThrow();
+    expect((await state()).held).toBe(1);
+    await tasks();
+    await expect.poll(async () => (await state()).held).toBe(0);
+    const { json } = await coordinator.admin('GET', '/devnet/counters');
+    expect(json).toMatchObject({
+      coordinator: { 'GET /api/v1/claims': { requests: 1, statuses: { 200: 1 } } },
+    });
+  });
+
+  it('of kind status_after does what was asked and denies it', async () => {
+    await fault({ kind: 'status_after', statusCode: 409 });
+    expect((await tasks()).status).toBe(409);
+  });
 });

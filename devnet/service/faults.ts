@@ -1,6 +1,9 @@
 /**
  * Faults that an operator asks for: the next requests on a route are dropped, delayed or answered
  * with what a proxy might answer. They live in memory and are used up.
+ *
+ * `hold`, `detach` and `hold_reply` wait for an event, not for a time: for an answer on the route `until`, or for the
+ * operator's release.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
@@ -19,11 +22,21 @@ export const faultSchema = z.strictObject({
     'redirect',
     'truncated_json',
     'large_body',
+    // Done, and then answered as if it were not.
+    'status_after',
+    // Read, and done only after the event.
+    'hold',
+    // As `hold`, and the connection is dropped at once: the request is on its way, its sender knows nothing.
+    'detach',
+    // Done, and answered only after the event.
+    'hold_reply',
   ]),
   times: z.number().int().positive().default(1),
   statusCode: z.number().int().min(400).max(599).default(503),
   retryAfterSeconds: z.number().int().positive().nullable().default(null),
   delayMs: z.number().int().nonnegative().default(1_000),
+  /** Route whose next answer is the event; null: the operator's release alone. */
+  until: z.string().min(1).nullable().default(null),
   sizeBytes: z
     .number()
     .int()
@@ -35,17 +48,44 @@ export const faultSchema = z.strictObject({
 type Fault = Readonly<z.output<typeof faultSchema>>;
 export type FaultyService = Fault['service'];
 
+/** A fault that happened. */
+interface FiredFault {
+  readonly service: FaultyService;
+  readonly route: string;
+  readonly kind: Fault['kind'];
+  /** ISO 8601, UTC, of this machine. */
+  readonly at: string;
+}
+
 export interface FaultPlan {
   add(fault: Fault): void;
   /** Those still to come, oldest first. */
   list(): Fault[];
   clear(): void;
+  /** Those that happened, oldest first. */
+  fired(): FiredFault[];
+  /** How many requests wait for their event. */
+  held(): number;
+  /** Waits for the event of a fault. */
+  hold(fault: Fault): Promise<void>;
+  /** An answer went out: it may be an event. */
+  answered(route: string): void;
+  /** Lets all that wait go on; how many. */
+  release(): number;
   /** The next fault for this request, which counts as used. */
   take(service: FaultyService, route: string): Fault | null;
 }
 
 export function createFaultPlan(): FaultPlan {
   let planned: Fault[] = [];
+  let waiting: { fault: Fault; go: () => void }[] = [];
+  const fired: FiredFault[] = [];
+  const letGo = (which: (fault: Fault) => boolean): number => {
+    const going = waiting.filter(({ fault }) => which(fault));
+    waiting = waiting.filter(({ fault }) => !which(fault));
+    for (const { go } of going) go();
+    return going.length;
+  };
   return {
     add: (fault) => {
       planned.push(fault);
@@ -53,7 +93,15 @@ export function createFaultPlan(): FaultPlan {
     list: () => [...planned],
     clear: () => {
       planned = [];
+      letGo(() => true);
     },
+    fired: () => [...fired],
+    held: () => waiting.length,
+    hold: (fault) => new Promise((go) => waiting.push({ fault, go })),
+    answered: (route) => {
+      letGo(({ until }) => until === route);
+    },
+    release: () => letGo(() => true),
     take: (service, route) => {
       const fault = planned.find(
         (each) => each.service === service && (each.route === '*' || each.route === route),
@@ -63,6 +111,7 @@ export function createFaultPlan(): FaultPlan {
         if (each !== fault) return [each];
         return each.times > 1 ? [{ ...each, times: each.times - 1 }] : [];
       });
+      fired.push({ service, route, kind: fault.kind, at: new Date().toISOString() });
       return fault;
     },
   };
@@ -75,25 +124,54 @@ export function routeName(request: FastifyRequest): string {
 
 /** Lets the plan's faults happen in a service. The routes of the devnet itself are spared. */
 export function installFaults(app: FastifyInstance, service: FaultyService, plan: FaultPlan): void {
-  const afterHandling = new WeakMap<FastifyRequest, Fault>();
+  const later = new WeakMap<FastifyRequest, Fault>();
   app.addHook('onRequest', async (request, reply) => {
     if (request.url.startsWith('/devnet/')) return;
     const fault = plan.take(service, routeName(request));
     if (fault === null) return;
-    if (fault.kind === 'drop_after' || fault.kind === 'truncated_json')
-      afterHandling.set(request, fault);
+    if (LATER.has(fault.kind)) later.set(request, fault);
     else await failBeforeHandling(fault, request, reply);
   });
-  app.addHook('onSend', async (request, _reply, payload) => {
-    const fault = afterHandling.get(request);
-    if (fault === undefined) return payload;
-    if (fault.kind === 'drop_after') {
-      request.raw.socket.destroy();
-      return payload;
+  app.addHook('preHandler', async (request) => {
+    const fault = later.get(request);
+    if (fault?.kind !== 'hold' && fault?.kind !== 'detach') return;
+    if (fault.kind === 'detach') request.raw.socket.destroy();
+    await plan.hold(fault);
+  });
+  app.addHook('onSend', async (request, reply, payload) => {
+    const fault = later.get(request);
+    switch (fault?.kind) {
+      case 'drop_after':
+        request.raw.socket.destroy();
+        return payload;
+      case 'hold_reply':
+        await plan.hold(fault);
+        return payload;
+      case 'status_after':
+        reply.code(fault.statusCode);
+        return JSON.stringify({ detail: 'fault asked for by the operator of this devnet' });
+      case 'truncated_json':
+        return typeof payload === 'string'
+          ? payload.slice(0, Math.ceil(payload.length / 2))
+          : payload;
+      default:
+        return payload;
     }
-    return typeof payload === 'string' ? payload.slice(0, Math.ceil(payload.length / 2)) : payload;
+  });
+  app.addHook('onResponse', async (request) => {
+    plan.answered(routeName(request));
   });
 }
+
+/** Faults of a request that is handled. */
+const LATER: ReadonlySet<Fault['kind']> = new Set([
+  'drop_after',
+  'truncated_json',
+  'status_after',
+  'hold',
+  'detach',
+  'hold_reply',
+]);
 
 async function failBeforeHandling(
   fault: Fault,

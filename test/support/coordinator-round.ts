@@ -81,6 +81,9 @@ export async function startRound(
       ADIT_STATE_DIR: path.join(folder, 'state'),
       ADIT_COORDINATOR_URL: fake.url,
       ADIT_HOTKEY_FILE: hotkeyFile,
+      // What was sent counts as settled at once, unless a test is about that.
+      ADIT_SIGNATURE_WINDOW_SECONDS: '0',
+      ADIT_COORDINATOR_LAG_SECONDS: '0',
       ...environment,
     },
     folder,
@@ -105,7 +108,7 @@ export async function startRound(
     progress,
     context: (stepPath, change) => ({
       call: {
-        runId: 'run-1',
+        runId: 'round-1',
         roundId: 'round-1',
         pipeline: 'frontier-round',
         path: stepPath,
@@ -117,7 +120,6 @@ export async function startRound(
       scheduledAtMs: Date.now(),
       deadlineMs: null,
       signal,
-      isShutdown: () => false,
       progress: (status) => progress.push({ ...status }),
       adapters: known as Adapters,
       ...change,
@@ -137,7 +139,7 @@ export interface Work {
 }
 
 /** A task, and a patch and an artifact with a verdict about them, as the steps before would have made them. */
-export async function makeWork({ adapters }: Round): Promise<Work> {
+export async function makeWork({ adapters }: Pick<Round, 'adapters'>): Promise<Work> {
   const text = '--- a/train.py\n+++ b/train.py\n@@ -1 +1 @@\n-a\n+b\n';
   const patchFile = await adapters.store.putBytes(text);
   const artifactFile = await adapters.store.putBytes('model');

@@ -28,17 +28,27 @@ export interface Program {
   end(signal: NodeJS.Signals): Promise<void>;
 }
 
-/** Starts a built program and waits for its first line, which is JSON. */
+/**
+ * Starts a built program and waits for its first line, which is JSON. `dist` is another build's folder, `group`
+ * gives it a process group of its own, `within` is a command line that runs it.
+ */
 export async function startProgram(
   file: string,
   args: readonly string[],
   env: NodeJS.ProcessEnv,
+  options: {
+    readonly dist?: string;
+    readonly group?: boolean;
+    readonly within?: readonly string[];
+  } = {},
 ): Promise<Program> {
-  const script = path.join(PACKAGE_ROOT, 'dist', file);
+  const script = path.join(options.dist ?? path.join(PACKAGE_ROOT, 'dist'), file);
   if (!existsSync(script)) throw new Error(`${script} is not built: run \`npm run build\` first.`);
-  const child = spawn(process.execPath, [script, ...args], {
+  const [program, ...rest] = [...(options.within ?? []), process.execPath, script, ...args];
+  const child = spawn(program ?? '', rest, {
     env,
     stdio: ['ignore', 'pipe', 'pipe'],
+    detached: options.group === true,
   });
   let stderr = '';
   child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
@@ -66,7 +76,7 @@ export interface LocalNetwork {
   readonly coordinator: string;
   readonly validatorPid: number;
   /** A route of the devnet's own, with the admin token. */
-  admin(method: 'GET' | 'POST', route: string, body?: JsonObject): Promise<JsonObject>;
+  admin(method: 'GET' | 'POST' | 'PUT', route: string, body?: JsonObject): Promise<JsonObject>;
   /** A public list of the coordinator. */
   list(route: string): Promise<JsonObject[]>;
   startWorker(): Promise<Program>;
@@ -114,9 +124,17 @@ export async function startLocalNetwork(options: {
     ADIT_PUBLISH_CA_FILE: artifactsCaFile,
     ADIT_STATE_DIR: path.join(options.folder, 'state'),
     ADIT_TASK_QUEUE: options.taskQueue,
+    // A worker may be killed with a request under way: what follows must not wait for minutes.
+    ADIT_SIGNATURE_WINDOW_SECONDS: '10',
+    ADIT_COORDINATOR_LAG_SECONDS: '2',
     TEMPORAL_ADDRESS: options.temporal.address,
     TEMPORAL_NAMESPACE: options.temporal.namespace,
   };
+  await fetch(`${coordinator}/devnet/settings`, {
+    method: 'PUT',
+    headers: { 'X-Admin-Token': adminToken ?? '', 'Content-Type': 'application/json' },
+    body: JSON.stringify({ timestampWindowSeconds: Number(env['ADIT_SIGNATURE_WINDOW_SECONDS']) }),
+  });
   const workers = new Set<Program>();
   return {
     devnet,

@@ -1,0 +1,104 @@
+/** JSON files that are whole or not there, whenever the machine stops. */
+import { randomUUID } from 'node:crypto';
+import { link, mkdir, open, readFile, rename, rm, type FileHandle } from 'node:fs/promises';
+import path from 'node:path';
+import { errorMessage } from '../../core/error.js';
+import { isJsonObject, type JsonObject } from '../../core/json.js';
+
+/** Replaces the file; whole or not at all, and on the disk before it returns. */
+export async function writeJson(file: string, value: object): Promise<void> {
+  await replace(file, await writeTemporary(file, value, { sync: true }));
+  await syncFolder(path.dirname(file));
+}
+
+/** Replaces the file, whole or not at all for every reader; after a power cut it may be the older one, or damaged. */
+export async function noteJson(file: string, value: object): Promise<void> {
+  await replace(file, await writeTemporary(file, value, { sync: false }));
+}
+
+async function replace(file: string, temporary: string): Promise<void> {
+  try {
+    await rename(temporary, file);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
+}
+
+/** Makes the file, durable when it returns; false, and nothing changed, when it is there already. */
+export async function createJson(file: string, value: object): Promise<boolean> {
+  const temporary = await writeTemporary(file, value, { sync: true });
+  try {
+    // Unlike a rename it fails when the name is taken, and unlike an exclusive open it is never half a file.
+    await link(temporary, file);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+    throw error;
+  } finally {
+    await rm(temporary, { force: true });
+  }
+  await syncFolder(path.dirname(file));
+  return true;
+}
+
+/** Null when there is no file, or no object in it. Throws SyntaxError, which names the file, for what is not JSON. */
+export async function readJson(file: string): Promise<JsonObject | null> {
+  let text: string;
+  try {
+    text = await readFile(file, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw error;
+  }
+  const value = parse(text, file);
+  return isJsonObject(value) ? value : null;
+}
+
+function parse(text: string, file: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new SyntaxError(`${file} is damaged: ${errorMessage(error)}`, { cause: error });
+  }
+}
+
+async function writeTemporary(
+  file: string,
+  value: object,
+  options: { readonly sync: boolean },
+): Promise<string> {
+  const temporary = `${file}.${randomUUID()}.tmp`;
+  const handle = await openNew(temporary);
+  try {
+    await handle.writeFile(`${JSON.stringify(value, null, 2)}\n`);
+    if (options.sync) await handle.sync();
+  } catch (error) {
+    // On a full disk each try would leave one behind.
+    await rm(temporary, { force: true });
+    throw error;
+  } finally {
+    await handle.close();
+  }
+  return temporary;
+}
+
+/** The folder is made where it is missing, which it seldom is. */
+async function openNew(file: string): Promise<FileHandle> {
+  try {
+    return await open(file, 'wx');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    await mkdir(path.dirname(file), { recursive: true });
+    return open(file, 'wx');
+  }
+}
+
+/** A new name is only durable once its folder is. */
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
