@@ -46,9 +46,54 @@ export const COMMANDS: readonly CommandEntry[] = [
     register: async (program) => (await import('./commands/show.js')).registerShow(program),
   },
   {
+    name: 'logs',
+    summary: 'Print what the programs of a run wrote, while they run and after.',
+    register: async (program) => (await import('./commands/logs.js')).registerLogs(program),
+  },
+  {
     name: 'cancel',
     summary: 'Cancel a run; its `finally` steps still run.',
     register: async (program) => (await import('./commands/cancel.js')).registerCancel(program),
+  },
+  {
+    name: 'retry',
+    summary: 'Start a run of the same plan that reuses what an earlier one has done.',
+    register: async (program) => (await import('./commands/retry.js')).registerRetry(program),
+  },
+  {
+    name: 'decide',
+    summary: 'Decide for a step that waits for a person.',
+    register: async (program) => (await import('./commands/decide.js')).registerDecide(program),
+  },
+  {
+    name: 'ps',
+    summary: 'List the programs of this machine, and its devices.',
+    register: async (program) => (await import('./commands/ps.js')).registerPs(program),
+  },
+  {
+    name: 'kill',
+    summary: 'End the programs of a run on this machine.',
+    register: async (program) => (await import('./commands/kill.js')).registerKill(program),
+  },
+  {
+    name: 'extend',
+    summary: "Move the time limit of a step's running program.",
+    register: async (program) => (await import('./commands/extend.js')).registerExtend(program),
+  },
+  {
+    name: 'hold',
+    summary: 'Hold all effects of this state folder.',
+    register: async (program) => (await import('./commands/hold.js')).registerHold(program),
+  },
+  {
+    name: 'release',
+    summary: 'Let go of the effects that are held.',
+    register: async (program) => (await import('./commands/release.js')).registerRelease(program),
+  },
+  {
+    name: 'prune',
+    summary: 'Remove what ended runs left on the disk; the evidence stays.',
+    register: async (program) => (await import('./commands/prune.js')).registerPrune(program),
   },
   {
     name: 'steps',
@@ -64,6 +109,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     name: 'worker',
     summary: 'Run a worker in the foreground.',
     register: async (program) => (await import('./commands/worker.js')).registerWorker(program),
+  },
+  {
+    name: 'host',
+    summary: 'Run the process host of this machine in the foreground.',
+    register: async (program) => (await import('./commands/host.js')).registerHost(program),
   },
   {
     name: 'devnet',

@@ -2,6 +2,7 @@ import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { writeHold } from '../adapters/evidence/effect-hold.js';
 import { examine } from './examine.js';
 
 let folder: string;
@@ -24,4 +25,13 @@ it('looks for python3 where steps look for it, not on the PATH of whoever asks',
   vi.stubEnv('PATH', `${folder}:${process.env['PATH']}`);
   const python = (await examine({})).find(({ name }) => name === 'python3');
   expect(python?.found).not.toContain('3.99.0');
+});
+
+it.each(['.', 'dev', 'demo'])('tells held effects of the state folder %s', async (below) => {
+  const found = async () => (await examine({})).find(({ name }) => name === 'effects');
+  expect(await found()).toMatchObject({ level: 'ok', found: 'not held' });
+  const stateDir = path.join(folder, 'state', below);
+  await writeHold(stateDir, { by: 'me', reason: 'odd', since: '2026-11-21T10:00:00.000Z' });
+  expect(await found()).toMatchObject({ level: 'note' });
+  expect((await found())?.found).toContain(`${stateDir}: All effects are held by me`);
 });

@@ -12,36 +12,16 @@ import { measureServer } from '../adapters/temporal-server/measure-server.js';
 import { TemporalServerError } from '../adapters/temporal-server/server-error.js';
 import { freePort } from '../adapters/temporal-server/start-server.js';
 import { StepError } from '../core/error.js';
+import { missing, note, ok, type Check } from './checks.js';
+import { examineHost } from './examine-host.js';
 import { findPackage } from './package-root.js';
 import { readSettings } from './session.js';
-
-export interface Check {
-  readonly name: string;
-  /** `missing`: a run cannot do without it. `note`: worth knowing, or needed only later. */
-  readonly level: 'ok' | 'note' | 'missing';
-  readonly found: string;
-  readonly wayOut: string;
-}
 
 /** Oldest git whose `worktree` and `-c` options Adit relies on. */
 const OLDEST_GIT = [2, 31] as const;
 /** Oldest Python that the task repositories name. */
 const OLDEST_PYTHON = [3, 10] as const;
 const ROOM_FOR_A_ROUND_BYTES = 5e9;
-
-const ok = (name: string, found: string): Check => ({ name, level: 'ok', found, wayOut: '' });
-const note = (name: string, found: string, wayOut: string): Check => ({
-  name,
-  level: 'note',
-  found,
-  wayOut,
-});
-const missing = (name: string, found: string, wayOut: string): Check => ({
-  name,
-  level: 'missing',
-  found,
-  wayOut,
-});
 
 /** All checks, in the order in which they are shown. Only settings that cannot be read throw (SettingsError). */
 export async function examine(flags: ServerFlags): Promise<Check[]> {
@@ -59,6 +39,7 @@ export async function examine(flags: ServerFlags): Promise<Check[]> {
       STANDARD_PATH,
     ),
     await examineDisk(settings),
+    ...(await examineHost(settings)),
     await examineHotkey(settings),
     ...examineSettings(settings),
     await examinePorts(),
@@ -69,7 +50,12 @@ export async function examine(flags: ServerFlags): Promise<Check[]> {
 
 async function examineBuild(): Promise<Check> {
   const { root, version } = findPackage();
-  const parts = ['dist/worker/main.js', 'dist/devnet/main.js', 'dist/workflow-bundle.js'];
+  const parts = [
+    'dist/worker/main.js',
+    'dist/host/main.js',
+    'dist/devnet/main.js',
+    'dist/workflow-bundle.js',
+  ];
   const lacking = parts.filter((part) => !existsSync(path.join(root, part)));
   if (lacking.length === 0) return ok('adit', `${version}, Node ${process.versions.node}, built`);
   return missing('adit', `${version}: ${lacking.join(', ')} not there`, 'Run `npm run build`.');

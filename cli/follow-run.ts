@@ -34,6 +34,10 @@ export interface RunSnapshot {
   readonly stalled: string | null;
 }
 
+type PendingActivity = NonNullable<
+  WorkflowExecutionDescription['raw']['pendingActivities']
+>[number];
+
 export interface Following {
   readonly session: Session;
   readonly runId: string;
@@ -89,7 +93,8 @@ export function unknownRun(runId: string, session: Session | null): CliFailure {
 }
 
 function pendingSteps(description: WorkflowExecutionDescription): PendingStep[] {
-  return (description.raw.pendingActivities ?? []).map((activity) => {
+  const steps = (description.raw.pendingActivities ?? []).filter(isOfStep);
+  return steps.map((activity) => {
     const type = activity.lastFailure?.applicationFailureInfo?.type;
     const waits = type === 'NOT_YET' && Number(activity.state) === ACTIVITY_SCHEDULED;
     return {
@@ -99,6 +104,11 @@ function pendingSteps(description: WorkflowExecutionDescription): PendingStep[] 
       waitingFor: waits ? (activity.lastFailure?.message ?? '') : null,
     };
   });
+}
+
+/** False for what the engine does beside the steps: choosing a host, ending a program, checking a decision. */
+function isOfStep({ activityType }: PendingActivity): boolean {
+  return activityType?.name?.startsWith('adit.') !== true;
 }
 
 /** `PendingActivityState` and `PendingWorkflowTaskState` of Temporal's API: not taken by a worker yet. */
@@ -139,7 +149,7 @@ async function findStall(
   if (waiting === undefined) return null;
   const queue = waiting.activityOptions?.taskQueue?.name ?? description.taskQueue;
   const busy = await describeQueue(session, queue, ACTIVITY_QUEUE);
-  return `step ${waiting.activityId ?? ''}: ${busy}`;
+  return isOfStep(waiting) ? `step ${waiting.activityId ?? ''}: ${busy}` : busy;
 }
 
 async function describeQueue(

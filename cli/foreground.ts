@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { constants } from 'node:os';
 import { findProgram } from './child-process.js';
 
@@ -14,11 +14,7 @@ export async function runInForeground(
   env: NodeJS.ProcessEnv,
 ): Promise<number> {
   const child = spawn(process.execPath, [findProgram(program), ...args], { env, stdio: 'inherit' });
-  const forward = (signal: NodeJS.Signals): void => {
-    // A terminal sends its Ctrl-C to the child too; a second one would cut its draining short.
-    if (signal !== 'SIGINT' || !process.stdin.isTTY) child.kill(signal);
-  };
-  for (const signal of FORWARDED) process.on(signal, forward);
+  const release = forwardSignals(child);
   try {
     return await new Promise<number>((resolve, reject) => {
       child.once('error', reject);
@@ -27,6 +23,18 @@ export async function runInForeground(
       );
     });
   } finally {
-    for (const signal of FORWARDED) process.off(signal, forward);
+    release();
   }
+}
+
+/** Passes signals that this command gets on to a child; returns what ends that. */
+export function forwardSignals(child: ChildProcess): () => void {
+  const forward = (signal: NodeJS.Signals): void => {
+    // A terminal sends its Ctrl-C to the child too; a second one would cut its draining short.
+    if (signal !== 'SIGINT' || !process.stdin.isTTY) child.kill(signal);
+  };
+  for (const signal of FORWARDED) process.on(signal, forward);
+  return () => {
+    for (const signal of FORWARDED) process.off(signal, forward);
+  };
 }

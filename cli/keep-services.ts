@@ -1,5 +1,6 @@
 import type { Settings } from '../adapters/settings/settings.js';
 import { servicesFolder, type Services } from '../adapters/temporal-server/services-file.js';
+import { awaitHost } from './end-host.js';
 import { EXIT } from './failure.js';
 import { listenForInterruption } from './interruption.js';
 import { startLocalServices } from './local-services.js';
@@ -26,8 +27,11 @@ export async function keepServices(
       signal: interruption.signal,
     });
     try {
-      if (json) print(JSON.stringify(servicesJson(services.current())));
-      else printServices(services.current(), servicesFolder(settings.stateDir, 'dev'));
+      const folder = servicesFolder(settings.stateDir, 'dev');
+      // The worker starts it as soon as it is ready itself.
+      const host = await awaitHost(folder, interruption.signal);
+      if (json) print(JSON.stringify(servicesJson(services.current(), host)));
+      else printServices(services.current(), folder, host);
       await services.supervise(interruption.signal);
     } finally {
       note('Ending worker, local network and Temporal server …');
@@ -42,7 +46,7 @@ export async function keepServices(
 }
 
 /** What `adit dev --json` prints, in one line; the shape is public (docs/cli.md). */
-function servicesJson({ temporal, devnet, worker }: Services): object {
+function servicesJson({ temporal, devnet, worker }: Services, host: number | null): object {
   return {
     temporal: temporal.address,
     namespace: temporal.namespace,
@@ -55,12 +59,13 @@ function servicesJson({ temporal, devnet, worker }: Services): object {
       temporal: temporal.process?.pid ?? null,
       devnet: devnet.process.pid,
       worker: worker.process.pid,
+      host,
     },
   };
 }
 
 /** Addresses and processes, for people. */
-export function printServices(services: Services, folder: string): void {
+export function printServices(services: Services, folder: string, host: number | null): void {
   const { temporal, devnet, worker } = services;
   const whose = temporal.process === null ? 'not ours' : `process ${temporal.process.pid}`;
   print(`Temporal server   ${temporal.address}  (${whose})`);
@@ -68,5 +73,6 @@ export function printServices(services: Services, folder: string): void {
   print(`coordinator       ${devnet.coordinator}  (process ${devnet.process.pid})`);
   print(`Pool              ${devnet.pool}`);
   print(`worker            task queue ${worker.taskQueue}  (process ${worker.process.pid})`);
+  if (host !== null) print(`process host      process ${host}`);
   print(`data and logs     ${folder}`);
 }

@@ -4,6 +4,7 @@ import { TemporalServerError } from '../adapters/temporal-server/server-error.js
 import { isJsonObject } from '../core/json.js';
 import type { RunStatus } from '../core/run-state.js';
 import { WORKFLOW_TYPE } from '../workflows/contract.js';
+import { parkedIn, queryViews } from './parked-steps.js';
 import { timeOfRunId } from './run-id.js';
 import { evidenceRoots, isRunView, readRunFromEvidence, toRunStatus } from './run-record.js';
 import { openSession, readSettings, type Session } from './session.js';
@@ -18,6 +19,8 @@ interface ListedRun {
   readonly stage: string;
   readonly startedAt: string | null;
   readonly endedAt: string | null;
+  /** Paths of the steps that wait for a decision; empty also where no worker answers. */
+  readonly parked: readonly string[];
 }
 
 export interface RunList {
@@ -87,10 +90,16 @@ async function listFromServer(
       stage: String(attributes['AditStage'] ?? ''),
       startedAt: execution.startTime.toISOString(),
       endedAt: execution.closeTime?.toISOString() ?? null,
+      parked: [],
     });
     if (runs.length === limit) break;
   }
-  return runs;
+  const open = runs.filter(({ status }) => status === 'running').map(({ runId }) => runId);
+  const views = await queryViews(session, open);
+  return runs.map((run) => {
+    const view = views.get(run.runId);
+    return view === undefined ? run : { ...run, parked: parkedIn(view).map(({ path }) => path) };
+  });
 }
 
 /** A completed workflow has succeeded or stopped; which of both stands in its verdict, its evidence or its result. */
@@ -128,5 +137,6 @@ async function listFromEvidence(
     stage: view.stage,
     startedAt: times.toSorted()[0] ?? timeOfRunId(runId),
     endedAt: view.status === 'running' ? null : (ends.toSorted().at(-1) ?? null),
+    parked: view.status === 'running' ? parkedIn(view).map(({ path }) => path) : [],
   };
 }

@@ -36,6 +36,7 @@ import {
 import { startTemporalServer } from '../adapters/temporal-server/start-server.js';
 import type { Settings } from '../adapters/settings/settings.js';
 import { SEARCH_ATTRIBUTES } from '../workflows/contract.js';
+import { endHost } from './end-host.js';
 import { startChild, type Child } from './child-process.js';
 
 /** Time for a worker to hand back what it does, and for the devnet to close its database. */
@@ -214,7 +215,10 @@ export async function startLocalServices(options: ServicesOptions): Promise<Loca
   }
 
   async function stop(): Promise<void> {
-    if (worker !== null) await endProcess(worker.process, STOP_GRACE_MS);
+    if (worker !== null) {
+      await endProcess(worker.process, STOP_GRACE_MS);
+      await endHost(folder, kind, onProgress);
+    }
     if (devnet !== null) await endProcess(devnet.process, STOP_GRACE_MS);
     if (temporal !== null) await temporal.stop();
     removeServices(settings.stateDir, kind);
@@ -302,7 +306,14 @@ export async function endLeftovers(
   );
   if (alive.length > 0)
     onProgress(`ending what an earlier \`adit ${kind}\` left running (its data stays)`);
-  for (const identity of alive) await endProcess(identity, STOP_GRACE_MS);
+  for (const identity of alive) {
+    await endProcess(identity, STOP_GRACE_MS);
+    // While the server still lives, and no worker that would start another one.
+    if (identity === worker.process)
+      await endHost(servicesFolder(stateDir, kind), kind, onProgress);
+  }
+  if (!alive.includes(worker.process))
+    await endHost(servicesFolder(stateDir, kind), kind, onProgress);
   removeServices(stateDir, kind);
   return alive.length > 0;
 }

@@ -1,8 +1,14 @@
 import { formatDuration } from '../core/duration.js';
+import type { EffectRecord } from '../core/effect-record.js';
+import type { ProgramListing } from '../core/host-protocol.js';
 import type { Json } from '../core/json.js';
 import type { RunStatus, StepStatus } from '../core/run-state.js';
+import type { StepView } from '../core/run-view.js';
+import { effectLines } from './effect-lines.js';
 import { EXIT, type ExitCode } from './failure.js';
 import { clean, cleanLines, paint, print } from './output.js';
+import { decideCommand, parkedIn } from './parked-steps.js';
+import { programWords } from './program-words.js';
 import type { RunRecord } from './run-record.js';
 import { table } from './table.js';
 
@@ -33,9 +39,22 @@ export function printRunEnd({ view, evidence, remark }: RunRecord): void {
   if (remark !== undefined) print(paint.dim(remark));
 }
 
-/** All of a run: its steps, then its end. */
-export function printRun(record: RunRecord): void {
-  const rows = record.view.steps.map((step) => [
+/** What this machine knows of a run beside its record. */
+export interface RunDetails {
+  readonly effects: readonly EffectRecord[];
+  /** The programs that its hosts have. */
+  readonly programs: readonly ProgramListing[];
+  /** The hold of the state folder, in words; null when nothing is held. */
+  readonly hold: string | null;
+}
+
+/** All of a run: its steps, its effects, then its end. */
+export function printRun(
+  record: RunRecord,
+  details: RunDetails = { effects: [], programs: [], hold: null },
+): void {
+  const { view } = record;
+  const rows = view.steps.map((step) => [
     paintStatus(step.status),
     clean(step.path),
     paint.dim(clean(step.uses)),
@@ -43,10 +62,31 @@ export function printRun(record: RunRecord): void {
     step.startedAt === undefined || step.endedAt === undefined
       ? ''
       : formatDuration(Math.max(0, Date.parse(step.endedAt) - Date.parse(step.startedAt))),
-    step.error === undefined ? '' : clean(`${step.error.code}: ${step.error.message}`, 100),
+    stepWords(step, details.programs),
   ]);
   if (rows.length > 0) print(`${table(rows)}\n`);
+  for (const effect of details.effects) for (const line of effectLines(effect)) print(line);
+  if (details.effects.length > 0) print();
+  for (const { path } of view.status === 'running' ? parkedIn(view) : [])
+    print(`${clean(path)} waits for a decision: ${decideCommand(clean(view.runId), clean(path))}`);
+  if (details.hold !== null) print(details.hold);
   printRunEnd(record);
+}
+
+/** What it waits for, what its program does, or how it failed. */
+function stepWords(
+  { path, error, note, status }: StepView,
+  programs: readonly ProgramListing[],
+): string {
+  const program =
+    status === 'running' ? programs.find(({ stepPath }) => stepPath === path) : undefined;
+  return [
+    error === undefined ? '' : clean(`${error.code}: ${error.message}`, 100),
+    note === undefined ? '' : clean(note, 160),
+    program === undefined ? '' : programWords(program, Date.now()),
+  ]
+    .filter((word) => word !== '')
+    .join('; ');
 }
 
 export function paintStatus(status: StepStatus | RunStatus): string {

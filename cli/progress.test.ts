@@ -76,7 +76,44 @@ describe('progress where there is no terminal', () => {
   });
 });
 
+describe('a step that waits for a person', () => {
+  it('is told once, with why and the command that decides', async () => {
+    const { stream, text } = notATerminal();
+    const progress = await createProgressView(stream);
+    const error = { code: 'EFFECT_UNKNOWN', message: 'nobody knows' };
+    const parked = view(step('submitted', 'parked', { error, note: 'until 10:00' }));
+    for (let times = 0; times < 2; times += 1)
+      progress.update({ view: parked, pending: [], stalled: null });
+    progress.update({ view: view(step('submitted', 'running')), pending: [], stalled: null });
+    progress.update({ view: parked, pending: [], stalled: null });
+    progress.end();
+    const told = [
+      '‖ submitted  waits for a decision: EFFECT_UNKNOWN: nobody knows (until 10:00)',
+      expect.stringMatching(/^ {2}decide with: .*adit decide r submitted$/),
+    ];
+    expect(text().split('\n')).toEqual([...told, ...told, '']);
+  });
+});
+
+it('tells once what a step waits for that is being cancelled', async () => {
+  const { stream, text } = notATerminal();
+  const progress = await createProgressView(stream);
+  const note = 'cancelling, waits for host h1';
+  for (let times = 0; times < 2; times += 1)
+    progress.update({ view: view(step('train', 'running', { note })), pending: [], stalled: null });
+  progress.update({ view: view(step('train', 'cancelled', { note })), pending: [], stalled: null });
+  progress.end();
+  expect(text()).toBe(`‖ train  ${note}\n⊘ train  candidate.train  cancelled\n`);
+});
+
 describe("a step's status", () => {
+  it('says which device its program waits for', () => {
+    const status = { step: 'train', waiting: 'device 0 (run r, step s)' };
+    expect(statusText({ path: 'train', attempt: 1, status, waitingFor: null })).toBe(
+      'waits for device 0 (run r, step s)',
+    );
+  });
+
   it('shows phase, step, loss and ETA first, then the rest', () => {
     const status = {
       phase: 'tuning',

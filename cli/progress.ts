@@ -3,10 +3,11 @@
  * under way stand below, rewritten in place; elsewhere their status is printed as it changes.
  */
 import { formatDuration } from '../core/duration.js';
-import type { Json } from '../core/json.js';
 import type { StepView } from '../core/run-view.js';
 import type { PendingStep, RunSnapshot } from './follow-run.js';
 import { clean, paint, wantsColor } from './output.js';
+import { decideCommand } from './parked-steps.js';
+import { statusWords } from './status-words.js';
 import type { StepWords } from './step-words.js';
 
 /** Without a terminal a step's changing status is printed at most this often. */
@@ -27,6 +28,7 @@ export async function createProgressView(stream: NodeJS.WriteStream): Promise<Pr
   const ended = new Set<string>();
   const attempts = new Map<string, number>();
   const plain = new Map<string, { text: string; at: number }>();
+  const waiting = new Map<string, string>();
   let stalled: string | null = null;
 
   const write = (line: string): void => {
@@ -47,6 +49,7 @@ export async function createProgressView(stream: NodeJS.WriteStream): Promise<Pr
         write(paint.yellow(`↻ ${clean(step.path)}  try ${step.attempts}`));
       attempts.set(step.path, Math.max(before, step.attempts));
     }
+    writeWaiting(snapshot.view);
     if (live !== null) {
       live(liveRegion(snapshot, steps, stream));
       return;
@@ -55,6 +58,19 @@ export async function createProgressView(stream: NodeJS.WriteStream): Promise<Pr
       write(`… ${clean(snapshot.stalled)}`);
     stalled = snapshot.stalled;
     for (const step of snapshot.pending) writePlainStatus(step);
+  }
+
+  /** Once each time that a step begins to wait: for a person, with the command that decides, or for a host. */
+  function writeWaiting(view: RunSnapshot['view']): void {
+    for (const step of view?.steps ?? []) {
+      const text = waitingText(step);
+      const before = waiting.get(step.path) ?? '';
+      waiting.set(step.path, text);
+      if (text === '' || text === before || view === null) continue;
+      write(`${paint.yellow('‖')} ${clean(step.path)}  ${text}`);
+      if (step.status === 'parked')
+        write(`  decide with: ${decideCommand(clean(view.runId), clean(step.path))}`);
+    }
   }
 
   function writePlainStatus(step: PendingStep): void {
@@ -82,7 +98,7 @@ function wantsLive(stream: NodeJS.WriteStream): boolean {
   return stream.isTTY && process.env['TERM'] !== 'dumb';
 }
 
-function isEnded({ status }: StepView): boolean {
+function isEnded({ status }: Pick<StepView, 'status'>): boolean {
   return status !== 'pending' && status !== 'running' && status !== 'parked';
 }
 
@@ -129,9 +145,10 @@ function liveRegion(
     ({ status, uses }) => (status === 'running' || status === 'parked') && !BLOCKS.has(uses),
   );
   const lines = running.map((step) => {
+    if (step.status === 'parked') return `‖ ${clean(step.path)}  ${waitingText(step)}`;
     const activity = pending.get(step.path);
     const tries = step.attempts > 1 ? `try ${step.attempts}  ` : '';
-    return `▶ ${clean(step.path)}  ${durationOf(step, Date.now())}  ${tries}${activity === undefined ? '' : statusText(activity)}`;
+    return `▶ ${clean(step.path)}  ${durationOf(step, Date.now())}  ${tries}${[activity === undefined ? '' : statusText(activity), clean(step.note ?? '')].filter((word) => word !== '').join('  ')}`;
   });
   const done = steps.filter((step) => !BLOCKS.has(step.uses) && isEnded(step)).length;
   const total = steps.filter((step) => !BLOCKS.has(step.uses)).length;
@@ -147,22 +164,21 @@ function liveRegion(
     .join('\n');
 }
 
-/** A step's status for people: phase, step of total, loss, ETA, then whatever else it tells. */
+/** What a step waits for as the run itself says it; empty when it does not wait. */
+function waitingText({ status, error, note }: StepView): string {
+  const told = note === undefined ? '' : clean(note);
+  if (status !== 'parked') return isEnded({ status }) ? '' : told;
+  const why = error === undefined ? '' : `: ${clean(error.code)}: ${clean(error.message, 200)}`;
+  return `waits for a decision${why}${told === '' ? '' : ` (${told})`}`;
+}
+
+/** What a step that is under way does, for people. */
 export function statusText({ status, attempt, waitingFor }: PendingStep): string {
   if (waitingFor !== null) return `waits: ${clean(shortenIds(waitingFor), 160)}`;
-  const { phase, step, total, loss, elapsed: _elapsed, eta, ...others } = status;
-  const words: string[] = [];
-  if (typeof phase === 'string') words.push(clean(phase, 40));
-  // A step that reports nothing else says only its own path, which stands before this text.
-  if (typeof step === 'number')
-    words.push(`step ${step}${typeof total === 'number' ? `/${total}` : ''}`);
-  if (typeof loss === 'number') words.push(`loss ${number(loss)}`);
-  if (typeof eta === 'number') words.push(`ETA ${formatDuration(eta * 1000)}`);
-  for (const [name, value] of Object.entries(others).slice(0, 6)) {
-    words.push(`${clean(name, 40)} ${shown(value)}`);
-  }
-  if (attempt > 1) words.push(`attempt ${attempt}`);
-  return words.join('  ');
+  if (typeof status['waiting'] === 'string')
+    return `waits for ${clean(shortenIds(status['waiting']), 160)}`;
+  const words = statusWords(status);
+  return [words, attempt > 1 ? `attempt ${attempt}` : ''].filter((word) => word !== '').join('  ');
 }
 
 /** UUIDs and SS58 addresses by their beginning: whole, they push the reason off a terminal of 80 columns. */
@@ -170,16 +186,6 @@ function shortenIds(text: string): string {
   return text
     .replace(/\b([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b/g, '$1…')
     .replace(/\b(5[1-9A-HJ-NP-Za-km-z]{5})[1-9A-HJ-NP-Za-km-z]{42}\b/g, '$1…');
-}
-
-function shown(value: Json): string {
-  if (typeof value === 'number') return number(value);
-  return clean(typeof value === 'string' ? value : JSON.stringify(value), 120);
-}
-
-/** Five significant digits are what a person compares. */
-function number(value: number): string {
-  return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(5)));
 }
 
 function clip(line: string, width: number): string {

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { ABANDON_SIGNAL } from '../workflows/contract.js';
 import type { Session } from './session.js';
 
 const RPC_TIMEOUT_MS = 5_000;
@@ -17,5 +18,12 @@ export async function requestCancel(
       requestId: randomUUID(),
       reason: reason.slice(0, 500),
     }),
+  );
+}
+
+/** Tells a run no longer to wait for hosts that are silent. */
+export async function abandonHosts(session: Session, runId: string): Promise<void> {
+  await session.client.withDeadline(Date.now() + RPC_TIMEOUT_MS, () =>
+    session.client.workflow.getHandle(runId).signal(ABANDON_SIGNAL),
   );
 }

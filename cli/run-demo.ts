@@ -12,6 +12,7 @@ import { WORKFLOW_TYPE } from '../workflows/contract.js';
 import type { DemoOptions } from './commands/demo.js';
 import { demoInputs } from './demo-inputs.js';
 import { printDemoSummary, readProof } from './demo-summary.js';
+import { hostPid } from './end-host.js';
 import { CliFailure, EXIT, type ExitCode } from './failure.js';
 import { listenForInterruption } from './interruption.js';
 import { printServices } from './keep-services.js';
@@ -144,7 +145,7 @@ async function runRound(
         historyEvents: description?.historyLength ?? null,
         recipe,
       });
-      if (options.keep === true) printKept(services, folder);
+      if (options.keep === true) await printKept(services, folder);
     }
     return exitCodeFor(record, proof.verified);
   } finally {
@@ -209,9 +210,9 @@ async function chosenRecipe(folder: string, runId: string): Promise<string | nul
   return isJsonObject(recipe) ? String(recipe['name']) : null;
 }
 
-function printKept(services: LocalServices, folder: string): void {
+async function printKept(services: LocalServices, folder: string): Promise<void> {
   print(`\nKept running (end them with: ${ownName()} demo --stop):`);
-  printServices(services.current(), folder);
+  printServices(services.current(), folder, await hostPid(folder));
 }
 
 function resumeHint({ lastRun }: DemoMemory, { address, namespace }: DemoOptions): string {

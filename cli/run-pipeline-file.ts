@@ -1,20 +1,24 @@
 import type { RunOptions } from './commands/run.js';
-import { EXIT, type ExitCode } from './failure.js';
+import type { ExitCode } from './failure.js';
 import { loadPipeline, bindPlan, readGivenInputs } from './load-plan.js';
-import { note, print, printJson } from './output.js';
-import { exitCodeOf, printRunEnd } from './print-run.js';
-import { toShowJson } from './run-record.js';
+import { note } from './output.js';
 import { openSession } from './session.js';
+import { roundLockOf, refuseRunningRound } from './round-lock.js';
+import { readRunTerms } from './run-terms.js';
+import { noteHold } from './effect-hold.js';
 import { networkOf, startRun } from './start-run.js';
-import { watchToEnd } from './watch-to-end.js';
-import { ownName } from './own-name.js';
+import { showStarted } from './show-started.js';
 
 /** `adit run`: the file is checked before anything else, so a mistake in it needs no server to be told. */
 export async function runPipelineFile(file: string, options: RunOptions): Promise<ExitCode> {
   const loaded = await loadPipeline(file);
   const inputs = readGivenInputs(options);
   // Bound once without a network, so that a wrong input is told before the server and the hotkey are asked.
-  bindPlan(loaded, inputs, { coordinator: '', hotkey: '' });
+  const terms = readRunTerms(
+    options,
+    bindPlan(loaded, inputs, { coordinator: '', hotkey: '' }),
+    Date.now(),
+  );
   const session = await openSession(options);
   try {
     if (session.server.services !== undefined) {
@@ -23,21 +27,14 @@ export async function runPipelineFile(file: string, options: RunOptions): Promis
       );
     }
     const plan = bindPlan(loaded, inputs, await networkOf(session.settings));
-    const { runId, evidence } = await startRun(session, plan, note);
-    if (options.detach === true) {
-      if (options.json === true) printJson({ runId, roundId: runId, evidence });
-      else print(`${runId}\nFollow it with: ${ownName()} watch ${runId}`);
-      return EXIT.done;
-    }
-    if (options.json === true) note(`Run ${runId}`);
-    else print(`Run ${runId}\n`);
-    const record = await watchToEnd(session, runId, { json: options.json === true });
-    if (options.json === true) printJson(toShowJson(record));
-    else {
-      print();
-      printRunEnd(record);
-    }
-    return exitCodeOf(record.view.status);
+    const lockId = roundLockOf(plan, session.settings);
+    if (lockId !== null) await refuseRunningRound(session, lockId, plan);
+    await noteHold(session.settings.stateDir, plan);
+    const started = await startRun(session, plan, note, {
+      ...terms,
+      ...(lockId === null ? {} : { lockId }),
+    });
+    return await showStarted(session, { ...started, roundId: started.runId }, options);
   } finally {
     await session.close();
   }

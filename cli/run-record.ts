@@ -30,7 +30,7 @@ export function toShowJson({ view, evidence }: RunRecord): JsonObject {
     status: view.status,
     outputs: view.outputs,
     steps: view.steps.map(
-      ({ path: stepPath, uses, status, attempts, startedAt, endedAt, error }) => ({
+      ({ path: stepPath, uses, status, attempts, startedAt, endedAt, error, note }) => ({
         path: stepPath,
         uses,
         status,
@@ -38,6 +38,7 @@ export function toShowJson({ view, evidence }: RunRecord): JsonObject {
         startedAt: startedAt ?? null,
         endedAt: endedAt ?? null,
         ...(error === undefined ? {} : { error: toErrorJson(error, stepPath) }),
+        ...(note === undefined ? {} : { note }),
       }),
     ),
     ...(view.error === undefined ? {} : { error: toErrorJson(view.error, null) }),
@@ -45,7 +46,7 @@ export function toShowJson({ view, evidence }: RunRecord): JsonObject {
   };
 }
 
-function toErrorJson(
+export function toErrorJson(
   { code, message, hint, step }: ErrorReport,
   stepPath: string | null,
 ): JsonObject {
@@ -179,7 +180,7 @@ async function readable<T>(reading: Promise<T>): Promise<T | undefined> {
   }
 }
 
-function isPlan(value: unknown): value is Plan {
+export function isPlan(value: unknown): value is Plan {
   return isJsonObject(value) && value['irVersion'] === IR_VERSION && Array.isArray(value['steps']);
 }
 

@@ -39,6 +39,19 @@ export async function settingsOfServices({ variables }: Services): Promise<Setti
   return readSettings({ ...Object.fromEntries(env), ...variables }, variables['ADIT_STATE_DIR']);
 }
 
+/** The settings that hold for runs on the server which a command would choose; without a server the command's own. */
+export async function readServedSettings(flags: ServerFlags): Promise<Settings> {
+  const { chooseServer } = await import('../adapters/temporal-server/choose-server.js');
+  const own = await readSettings();
+  try {
+    const { services } = chooseServer({ flags, env: process.env, stateDir: own.stateDir });
+    return services === undefined ? own : await settingsOfServices(services);
+  } catch (error) {
+    if ((error as { code?: unknown }).code === 'SERVER_NONE') return own;
+    throw error;
+  }
+}
+
 /**
  * Connects. Runs on the server of `adit dev` belong to its local network, so its settings go before the
  * user's own there. Throws TemporalServerError (exit code 5), SettingsError.

@@ -1,6 +1,16 @@
+import path from 'node:path';
 import type { ServerFlags } from '../adapters/temporal-server/choose-server.js';
 import { TemporalServerError } from '../adapters/temporal-server/server-error.js';
+import { readHold } from '../adapters/evidence/effect-hold.js';
+import { createTextMask } from '../adapters/secrets/text-mask.js';
+import type { Settings } from '../adapters/settings/settings.js';
+import type { ProgramListing } from '../core/host-protocol.js';
+import { effectsOf } from './effect-lines.js';
+import { holdWords } from './effect-hold.js';
 import { unknownRun } from './follow-run.js';
+import { secretFiles } from './known-secrets.js';
+import { listPrograms, reachHosts } from './hosts.js';
+import type { RunDetails } from './print-run.js';
 import {
   evidenceRoots,
   readRunFromEvidence,
@@ -35,6 +45,31 @@ export async function showRun(flags: ServerFlags, runId: string): Promise<RunRec
     );
   } finally {
     await session.close();
+  }
+}
+
+/** What lies on this machine about a run that is shown: its round's effects, its programs, and a hold. */
+export async function readRunDetails({ view, evidence }: RunRecord): Promise<RunDetails> {
+  const settings = await readSettings();
+  const roots = evidenceRoots(settings.stateDir);
+  const root = roots.find((candidate) => path.dirname(evidence) === path.join(candidate, 'runs'));
+  const hold = root === undefined ? null : await readHold(root).catch(() => null);
+  const isOpen = view.status === 'running';
+  return {
+    effects: await effectsOf(roots, view.roundId),
+    programs: isOpen ? await programsOf(settings, view.runId) : [],
+    hold: isOpen && hold !== null ? holdWords(hold) : null,
+  };
+}
+
+async function programsOf(settings: Settings, runId: string): Promise<ProgramListing[]> {
+  const mask = createTextMask(secretFiles(settings));
+  const reached = await reachHosts(settings.stateDir, mask);
+  try {
+    const programs = await listPrograms(reached.hosts);
+    return programs.map(({ program }) => program).filter((program) => program.runId === runId);
+  } finally {
+    reached.close();
   }
 }
 

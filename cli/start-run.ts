@@ -31,11 +31,18 @@ export async function networkOf(settings: Settings): Promise<Network> {
   return { coordinator, hotkey: await createWallet(settings).address() };
 }
 
+/** What a run is started with besides its Plan; as `RunArgs` tells. */
+export type RunTerms = Pick<RunArgs, 'state' | 'until' | 'deadlineMs' | 'lockId'> & {
+  /** Id of the first run of the round; absent: this one is the first. */
+  readonly roundId?: string;
+};
+
 /** Starts a run of `plan`, its Plan written to the evidence folder first. Remarks go to `onRemark`. */
 export async function startRun(
   session: Session,
   plan: Plan,
   onRemark: (text: string) => void,
+  terms: RunTerms = {},
 ): Promise<StartedRun> {
   const runId = createRunId(plan.pipeline, new Date());
   const evidence = createEvidence(session.settings.stateDir);
@@ -51,7 +58,12 @@ export async function startRun(
     );
   }
   try {
-    await start(session, plan, runId, outcome.registered);
+    await start(session, runId, {
+      ...terms,
+      plan,
+      roundId: terms.roundId ?? runId,
+      searchAttributes: outcome.registered,
+    });
   } catch (error) {
     // A server that has just registered them may need a while until its front end knows them.
     if (
@@ -62,21 +74,21 @@ export async function startRun(
     onRemark(
       'the Temporal server does not know the search attributes yet; the run goes without them',
     );
-    await start(session, plan, runId, false);
+    await start(session, runId, {
+      ...terms,
+      plan,
+      roundId: terms.roundId ?? runId,
+      searchAttributes: false,
+    });
   }
   return { runId, evidence: evidence.directory(runId) };
 }
 
-async function start(
-  session: Session,
-  plan: Plan,
-  runId: string,
-  searchAttributes: boolean,
-): Promise<void> {
-  const args: RunArgs = { plan, roundId: runId, searchAttributes };
+async function start(session: Session, runId: string, args: RunArgs): Promise<void> {
+  const { plan, searchAttributes } = args;
   const memo: RunMemo = {
     pipeline: plan.pipeline,
-    roundId: runId,
+    roundId: args.roundId,
     sourceSha256: plan.sourceSha256,
     evidence: createEvidence(session.settings.stateDir).directory(runId),
   };

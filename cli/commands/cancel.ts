@@ -5,21 +5,31 @@ import { print, printJson } from '../output.js';
 import { addServerOptions } from '../session.js';
 import { ownName } from '../own-name.js';
 
+interface CancelOptions extends ServerFlags {
+  readonly reason?: string;
+  readonly abandon?: boolean;
+  readonly json?: boolean;
+}
+
 export function registerCancel(program: Command): void {
   addServerOptions(program.command('cancel'))
     .description('Cancel a run: what is under way is ended, `finally` steps still run.')
     .argument('<run>', 'run id')
     .option('--reason <text>', 'why, for the record')
-    .option('--json', 'print { runId, status, requested }')
+    .option(
+      '--abandon',
+      'no longer wait for hosts that are silent: programs of the run may go on there',
+    )
+    .option('--json', 'print { runId, status, requested, abandoned }')
     .addHelpText(
       'after',
-      '\nExample:\n  $ adit cancel frontier-round-20261121-101500-k3fq --reason "wrong recipe"',
+      '\nExample:\n  $ adit cancel frontier-round-20261121-101500-k3fq --reason "wrong recipe"\n  $ adit cancel frontier-round-20261121-101500-k3fq --abandon',
     )
-    .action(async (runId: string, options: ServerFlags & { reason?: string; json?: boolean }) => {
+    .action(async (runId: string, options: CancelOptions) => {
       const { openSession } = await import('../session.js');
       const { describeRun, toRunStatus } = await import('../run-record.js');
       const { unknownRun } = await import('../follow-run.js');
-      const { requestCancel } = await import('../request-cancel.js');
+      const { abandonHosts, requestCancel } = await import('../request-cancel.js');
       const session = await openSession(options);
       try {
         const description = await describeRun(session, runId);
@@ -31,8 +41,17 @@ export function registerCancel(program: Command): void {
           });
         }
         await requestCancel(session, runId, options.reason ?? '');
-        if (options.json === true) printJson({ runId, status, requested: true });
-        else print(`Cancellation of ${runId} is requested. Its end: ${ownName()} watch ${runId}`);
+        const abandoned = options.abandon === true;
+        if (abandoned) await abandonHosts(session, runId);
+        if (options.json === true) printJson({ runId, status, requested: true, abandoned });
+        else {
+          print(`Cancellation of ${runId} is requested. Its end: ${ownName()} watch ${runId}`);
+          if (abandoned) {
+            print(
+              `Hosts that are silent are not waited for: what runs there may go on until its limit. \`${ownName()} kill ${runId}\` on that machine ends it.`,
+            );
+          }
+        }
       } finally {
         await session.close();
       }

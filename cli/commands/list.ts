@@ -30,9 +30,17 @@ export function registerList(program: Command): void {
               paintStatus(run.status),
               run.startedAt === null ? '' : run.startedAt.slice(0, 16).replace('T', ' '),
               clean(run.stage),
+              run.parked.length === 0
+                ? ''
+                : `waits for a decision: ${clean(run.parked.join(', '), 120)}`,
             ]),
           ),
         );
+      }
+      const parked = runs.find((run) => run.parked.length > 0);
+      if (parked !== undefined) {
+        const { decideCommand } = await import('../parked-steps.js');
+        note(`Decide with: ${decideCommand(clean(parked.runId), clean(parked.parked[0] ?? ''))}`);
       }
       if (remark !== null) note(remark);
     });

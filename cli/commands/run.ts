@@ -5,6 +5,8 @@ import { addServerOptions } from '../session.js';
 export interface RunOptions extends ServerFlags {
   readonly input: readonly string[];
   readonly inputsFile?: string;
+  readonly until?: string;
+  readonly deadline?: string;
   readonly detach?: boolean;
   readonly json?: boolean;
 }
@@ -22,6 +24,14 @@ export function registerRun(program: Command): void {
       [],
     )
     .option('--inputs-file <file>', 'YAML or JSON map of inputs; --input goes before it')
+    .option(
+      '--until <step>',
+      'end the run as stopped after this step (its path or id) has succeeded',
+    )
+    .option(
+      '--deadline <time>',
+      'when the run should have ended: a duration from now (8h) or a time (2026-11-22T06:00:00Z)',
+    )
     .option('--detach', 'print the ids and leave')
     .option(
       '--json',
@@ -29,7 +39,7 @@ export function registerRun(program: Command): void {
     )
     .addHelpText(
       'after',
-      '\nExample:\n  $ adit run pipelines/frontier-round.yaml --input task=SLUG --input recipes=@recipes.yaml --inputs-file common.yaml',
+      '\nExample:\n  $ adit run pipelines/frontier-round.yaml --input task=SLUG --input recipes=@recipes.yaml --inputs-file common.yaml\n  $ adit run pipelines/frontier-round.yaml --inputs-file inputs.yaml --until verdict --deadline 8h',
     )
     .action(async (file: string, options: RunOptions) => {
       const { runPipelineFile } = await import('../run-pipeline-file.js');

@@ -67,7 +67,15 @@ describe('adit demo', () => {
     const shown = await adit(['show', demo.runId, '--json'], { stateDir: stateOfDemo() });
     expect(shown.exitCode).toBe(0);
     const { temporal: _temporal, ui: _ui, coordinator: _coordinator, proof: _proof, ...run } = demo;
-    expect(JSON.parse(shown.stdout)).toEqual(run);
+    const { effects, programs, ...record } = JSON.parse(shown.stdout) as Record<string, unknown>;
+    expect(record).toEqual(run);
+    expect(programs).toEqual([]);
+    expect(effects).toEqual(
+      expect.arrayContaining([
+        expect.objectContaining({ what: 'claim', alarms: [], settled: expect.anything() }),
+        expect.objectContaining({ what: 'submission', alarms: [], settled: expect.anything() }),
+      ]),
+    );
     const listed = await adit(['list', '--json'], { stateDir: stateOfDemo() });
     expect(listed.stdout).toContain(demo.runId);
   });
@@ -75,6 +83,8 @@ describe('adit demo', () => {
   test('leaves nothing running', async () => {
     const left = await adit(['demo', '--stop', '--json'], { stateDir: path.join(folder, 'one') });
     expect(JSON.parse(left.stdout)).toEqual({ stopped: false });
+    const listed = await adit(['ps', '--json'], { stateDir: path.join(folder, 'one') });
+    expect(JSON.parse(listed.stdout)).toEqual({ hosts: [], programs: [] });
   });
 
   test('interrupted, ends what it started and says how to go on; resumed, it goes on', async () => {

@@ -105,6 +105,7 @@ describe('a run that no worker takes', () => {
         stage: '',
         startedAt: expect.stringMatching(/^\d{4}-/),
         endedAt: null,
+        parked: [],
       },
     ]);
     const found: string[] = [];

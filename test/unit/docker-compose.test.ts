@@ -51,7 +51,8 @@ describe('docker-compose.yml', () => {
   });
 
   test('gives the worker only settings that there are', () => {
-    const known: string[] = [...Object.values(SETTING_VARIABLES), 'TEMPORAL_ADDRESS'];
+    const ofWorker = ['TEMPORAL_ADDRESS', 'ADIT_START_HOST'];
+    const known: string[] = [...Object.values(SETTING_VARIABLES), ...ofWorker];
     for (const name of Object.keys(compose.services['worker']?.environment ?? {}))
       expect(known).toContain(name);
   });

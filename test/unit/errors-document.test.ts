@@ -21,7 +21,8 @@ test.each(Object.entries(STEP_ERRORS))(
   (code, { retryable, ends }) => {
     const section = sections.get(code) ?? '';
     expect(/[*_]Retried/.test(section)).toBe(retryable);
-    expect(section).toMatch(new RegExp(`ends as ${ends}\\.[*_]`, 'i'));
+    const end = ends === 'asks' ? 'asks a person' : `ends as ${ends}`;
+    expect(section).toMatch(new RegExp(`${end}\\.[*_]`, 'i'));
   },
 );
 

@@ -1,0 +1,71 @@
+import type { RunView, StepView } from '../core/run-view.js';
+import { WORKFLOW_TYPE } from '../workflows/contract.js';
+import { ownName } from './own-name.js';
+import { queryView } from './run-record.js';
+import type { Session } from './session.js';
+
+/** Most open runs that are asked whether they wait for a person. */
+const MOST_RUNS = 200;
+const ASKED_AT_ONCE = 10;
+
+export interface ParkedStep {
+  readonly runId: string;
+  readonly step: StepView;
+}
+
+/** The steps of a run that wait for a person. */
+export function parkedIn(view: RunView): StepView[] {
+  return view.steps.filter(({ status }) => status === 'parked');
+}
+
+/** The command that shows what is asked. */
+export function decideCommand(runId: string, step: string): string {
+  return `${ownName()} decide ${runId} ${quoted(step)}`;
+}
+
+/** A shell would take `#` for nothing inside a word, but not everything else. */
+function quoted(text: string): string {
+  return /^[A-Za-z0-9@%_+=:,./#-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
+}
+
+/** What waits for a person in all open runs; `silent` are runs that no worker answered for. */
+export async function findParked(
+  session: Session,
+): Promise<{ readonly parked: ParkedStep[]; readonly silent: string[] }> {
+  const runIds: string[] = [];
+  const open = session.client.workflow.list({
+    query: `WorkflowType="${WORKFLOW_TYPE}" AND ExecutionStatus="Running"`,
+    pageSize: MOST_RUNS,
+  });
+  for await (const { workflowId } of open) {
+    runIds.push(workflowId);
+    if (runIds.length === MOST_RUNS) break;
+  }
+  const views = await queryViews(session, runIds);
+  return {
+    parked: runIds.flatMap((runId) => {
+      const view = views.get(runId);
+      return view === undefined ? [] : parkedIn(view).map((step) => ({ runId, step }));
+    }),
+    silent: runIds.filter((runId) => !views.has(runId)),
+  };
+}
+
+/** The views of open runs, as far as a worker answers. */
+export async function queryViews(
+  session: Session,
+  runIds: readonly string[],
+): Promise<ReadonlyMap<string, RunView>> {
+  const views = new Map<string, RunView>();
+  for (let at = 0; at < runIds.length; at += ASKED_AT_ONCE) {
+    const some = runIds.slice(at, at + ASKED_AT_ONCE);
+    const answers = await Promise.all(some.map((runId) => queryView(session, runId)));
+    some.forEach((runId, index) => {
+      const view = answers[index];
+      if (view !== null && view !== undefined) views.set(runId, view);
+    });
+    // Nobody polls: the others would only wait for their deadlines too.
+    if (views.size === 0) break;
+  }
+  return views;
+}
