@@ -43,6 +43,7 @@ export default defineConfig({
       },
       { test: { name: 'integration', include: ['test/integration/**/*.test.ts'], ...oneAtATime } },
       { test: { name: 'fault', include: ['test/fault/**/*.test.ts'], ...oneAtATime } },
+      { test: { name: 'bench', include: ['test/bench/**/*.test.ts'], ...oneAtATime } },
       { test: { name: 'e2e', include: ['test/e2e/**/*.test.ts'], ...oneAtATime } },
     ],
   },

@@ -1,7 +1,7 @@
 /** Content-addressed files in a folder: what is large, or what must be proven later, lies here. */
 import { createHash, randomUUID } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
-import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -33,6 +33,8 @@ export function createFolderStore(folder: string): Store {
 
   const store: Store = {
     async putFile(file, signal) {
+      const small = await readSmall(file);
+      if (small !== null) return store.putBytes(small);
       const temporary = await newTemporary();
       const hash = createHash('sha256');
       let sizeBytes = 0;
@@ -63,6 +65,10 @@ export function createFolderStore(folder: string): Store {
     async putBytes(bytes) {
       const buffer = typeof bytes === 'string' ? Buffer.from(bytes) : bytes;
       const sha256 = createHash('sha256').update(buffer).digest('hex');
+      const known = await stat(place(sha256)).catch(() => null);
+      if (known?.size === buffer.length) {
+        return { uri: `store:${sha256}`, sha256, sizeBytes: buffer.length };
+      }
       const temporary = await newTemporary();
       try {
         await writeFile(temporary, buffer, { flush: true });
@@ -100,6 +106,29 @@ export function createFolderStore(folder: string): Store {
     },
   };
   return store;
+}
+
+const SMALL_BYTES = 64 * 1024;
+
+/** The bytes of a small file; null for a larger one. Throws as `putFile` does. */
+async function readSmall(file: string): Promise<Buffer | null> {
+  try {
+    const handle = await open(file, 'r');
+    try {
+      const buffer = Buffer.alloc(SMALL_BYTES + 1);
+      let length = 0;
+      while (length < buffer.length) {
+        const { bytesRead } = await handle.read(buffer, length, buffer.length - length, length);
+        if (bytesRead === 0) return buffer.subarray(0, length);
+        length += bytesRead;
+      }
+      return null;
+    } finally {
+      await handle.close();
+    }
+  } catch (error) {
+    throw toStepError(error, file);
+  }
 }
 
 function toStepError(error: unknown, what: string): unknown {

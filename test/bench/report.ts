@@ -1,0 +1,39 @@
+/** The rows of a benchmark: printed as a table when it ends, and written as JSON to the file that ADIT_BENCH_JSON names. */
+import { writeFileSync } from 'node:fs';
+import Table from 'cli-table3';
+
+export interface BenchRow {
+  readonly what: string;
+  readonly measured: string;
+  /** Absent: stated only. */
+  readonly bar?: string;
+  readonly passed?: boolean;
+  readonly values: { readonly [name: string]: number | readonly number[] };
+}
+
+const rows: BenchRow[] = [];
+
+export function addRow(row: BenchRow): void {
+  rows.push(row);
+}
+
+export function printReport(): void {
+  const table = new Table({
+    head: ['what', 'measured', 'bar', ''],
+    style: { head: [], border: [] },
+  });
+  for (const { what, measured, bar = '', passed } of rows) {
+    table.push([what, measured, bar, passed === undefined ? '' : passed ? 'passed' : 'MISSED']);
+  }
+  process.stdout.write(`${table.toString()}\n`);
+  const file = process.env['ADIT_BENCH_JSON'];
+  if (file !== undefined) writeFileSync(file, `${JSON.stringify(rows, null, 2)}\n`);
+  else process.stdout.write(`${JSON.stringify(rows)}\n`);
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = Math.floor(sorted.length / 2);
+  const upper = sorted[middle] ?? Number.NaN;
+  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2;
+}
