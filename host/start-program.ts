@@ -114,7 +114,8 @@ async function spawnShim(request: StartRequest): Promise<ChildProcess> {
       cwd: spec.cwd,
       env: { ...env, [PROCESS_MARKER]: marker },
       detached: true,
-      stdio: ['ignore', log, log, 'pipe', lock, exit, ...devices.locks.map(({ fd }) => fd)],
+      // What contains the shim may say something of its own when it is killed: not into the program's output.
+      stdio: ['ignore', log, 'ignore', 'pipe', lock, exit, ...devices.locks.map(({ fd }) => fd)],
     });
     await new Promise<void>((resolve, reject) => {
       child.once('spawn', resolve);
