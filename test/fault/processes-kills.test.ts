@@ -166,6 +166,25 @@ describe.concurrent('a program whose surroundings are killed', () => {
     { witness: { lines: 150 } },
   );
 
+  programCase(
+    'worker killed, with the heartbeat that is shipped: followed again in time',
+    async (site, { seeded }) => {
+      const worker = await site.startWorker();
+      const run = await site.start({ heartbeat: 'shipped' });
+      await run.reached(seeded.between(1, 20));
+      const killedAtMs = Date.now();
+      await worker.end('SIGKILL');
+      await site.startWorker();
+      const bootedMs = Date.now() - killedAtMs;
+      const { lastStartedMs } = await run.followed(2);
+      // 20 s of silence and 1 s of back-off, or the boot of the worker, and 2 s.
+      expect(lastStartedMs - killedAtMs).toBeLessThanOrEqual(Math.max(21_000, bootedMs) + 2_000);
+      await expectRun(site, run, { status: 'succeeded', starts: 1 });
+    },
+    // A figure, measured in the closing rounds: a busy machine must not fail a build by it.
+    { witness: { lines: 350 }, skip: process.env['ADIT_FAULT_ROUNDS'] === undefined },
+  );
+
   programCase('worker told to end before it knows its host', async (site) => {
     const worker = await site.startWorker();
     await worker.end('SIGTERM');
