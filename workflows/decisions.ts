@@ -123,7 +123,7 @@ export class Decisions {
   #assertParked(step: string): void {
     const waiter = this.#waiters.get(step);
     if (waiter !== undefined && waiter.decision === null) return;
-    const parked = [...this.#waiters].flatMap(([path, one]) => (one.decision ? [] : [path]));
+    const parked = [...this.#waiters].flatMap(([path, one]) => (one.decision ? [] : [path])).sort();
     const hint =
       parked.length === 0
         ? 'No step of this run waits for a decision now.'
