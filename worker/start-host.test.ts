@@ -13,7 +13,7 @@ describe('the start of a host', () => {
     stateDir = mkdtempSync(path.join(tmpdir(), 'adit-start-host-'));
     pids = [];
   });
-  afterEach(() => {
+  afterEach(async () => {
     for (const pid of pids) {
       try {
         process.kill(pid, 'SIGKILL');
@@ -21,7 +21,15 @@ describe('the start of a host', () => {
         // Gone already.
       }
     }
-    rmSync(stateDir, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
+    // One that was started last may still be writing.
+    await until('the folder to be gone', () => {
+      try {
+        rmSync(stateDir, { recursive: true, force: true });
+        return true;
+      } catch {
+        return undefined;
+      }
+    });
   });
 
   const file = (name: string): string => path.join(stateDir, name);

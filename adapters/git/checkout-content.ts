@@ -5,7 +5,17 @@
  * workspace's own tree, edits by `workspace.edit` included. Files that commands made are not part of it.
  */
 import { randomUUID } from 'node:crypto';
-import { chmod, mkdir, readlink, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  mkdir,
+  readdir,
+  readlink,
+  rename,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import path from 'node:path';
 import { StepError } from '../../core/error.js';
 import { plainText } from '../../core/plain-text.js';
@@ -65,6 +75,7 @@ export function createCheckoutContent(
   ): Promise<T> {
     const folder = path.join(gitDir, 'indexes');
     await mkdir(folder, { recursive: true });
+    await removeOldFiles(folder);
     const indexFile = path.join(folder, randomUUID());
     try {
       await git(['read-tree', treeish], { indexFile });
@@ -277,4 +288,15 @@ function toError(command: string, result: GitCommandResult): StepError {
   return new StepError('WORKSPACE_CHANGED', `git ${command} failed on a workspace: ${why}`, {
     hint: 'Its git directory or checkout is not as we left it; start a new run.',
   });
+}
+
+const OLD_MS = 60 * 60 * 1_000;
+
+/** A git whose host was lost may have written its index after it was removed. */
+async function removeOldFiles(folder: string): Promise<void> {
+  for (const name of await readdir(folder)) {
+    const file = path.join(folder, name);
+    const found = await stat(file).catch(() => null);
+    if (found !== null && Date.now() - found.mtimeMs > OLD_MS) await rm(file, { force: true });
+  }
 }

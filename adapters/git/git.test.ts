@@ -8,6 +8,7 @@ import {
   rmSync,
   symlinkSync,
   writeFileSync,
+  utimesSync,
 } from 'node:fs';
 import { createServer } from 'node:net';
 import { once } from 'node:events';
@@ -320,8 +321,16 @@ describe('git', () => {
     const gitDir = readdirSync(path.join(stateDir, 'repositories')).find((name) =>
       name.endsWith('.git'),
     );
-    expect(readdirSync(path.join(stateDir, 'repositories', gitDir ?? '', 'indexes'))).toEqual([]);
     expect(readdirSync(path.join(stateDir, 'host', 'commands'))).toEqual([]);
+    // What a git wrote there that was still ending is removed when it is old.
+    const indexes = path.join(stateDir, 'repositories', gitDir ?? '', 'indexes');
+    writeFileSync(path.join(indexes, 'left'), '');
+    const longAgo = Date.now() / 1_000 - 7_200;
+    for (const name of readdirSync(indexes)) {
+      utimesSync(path.join(indexes, name), longAgo, longAgo);
+    }
+    await work();
+    expect(readdirSync(indexes)).toEqual([]);
   });
 
   it('says that there is no git where it looks', async () => {
