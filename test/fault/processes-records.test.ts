@@ -47,8 +47,15 @@ async function startBystander(folder: string): Promise<{ pid: number; isUntouche
 /** Kills everything around the program and the program, so that only its records are left. */
 async function leaveRecordsOnly(site: ProgramSite, workerPid: number): Promise<void> {
   const host = await site.hostInfo();
-  for (const pid of [workerPid, host?.pid ?? 0, ...(await site.witness.processes())]) {
-    kill(pid, 'SIGKILL');
+  kill(workerPid, 'SIGKILL');
+  kill(host?.pid ?? 0, 'SIGKILL');
+  for (const pid of await site.witness.processes()) {
+    try {
+      kill(pid, 'SIGKILL');
+    } catch (error) {
+      // The first of a namespace takes the others with it.
+      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+    }
   }
   await until('nobody to live', async () => {
     return (await site.witness.processes()).length === 0 && (await site.hostInfo()) === null;
