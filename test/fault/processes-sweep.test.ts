@@ -236,6 +236,15 @@ async function pass<T>(
   });
 }
 
+/** Near ones are the likely ones, so they are tried more than once. */
+const NEAR = [0, 1, -1, 2, -2, 3, -3];
+const SHIFTS = [
+  ...NEAR,
+  ...[4, 5, 6, 7, 8, 9, 10, 11, 12].flatMap((n) => [n, -n]),
+  ...NEAR,
+  ...NEAR,
+];
+
 /** The fault at every call that an undisturbed pass makes; returns how many there were. */
 async function sweep(
   round: FaultRound,
@@ -247,10 +256,10 @@ async function sweep(
   const missing = new Set(calls.map(({ what }) => what));
   const failures: string[] = [];
   // Among all of a name one may come a number earlier or later: then it is tried again.
-  for (const shift of [0, 1, -1, 2, -2, 3, -3, 4, -4, 5, -5, 6, 7, 8]) {
+  for (const [turn, shift] of SHIFTS.entries()) {
     if (missing.size === 0) break;
     const waiting = calls
-      .filter(({ what, file }) => shift === 0 || (missing.has(what) && file === null))
+      .filter(({ what, file }) => turn === 0 || (missing.has(what) && file === null))
       .map((call) => ({ ...call, number: Math.max(1, call.number + shift), fault: faultOf() }));
     const work = async (): Promise<void> => {
       for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
