@@ -11,7 +11,7 @@ import { ApplicationFailure, Context, log } from '@temporalio/activity';
 import { ApplicationFailureCategory, type ActivityCancellationDetails } from '@temporalio/common';
 import type { z } from 'zod';
 import { canonicalJson } from '../core/canonical-json.js';
-import { errorMessage, NotYet, STEP_ERRORS, StepError } from '../core/error.js';
+import { errorMessage, isDiskFull, NotYet, STEP_ERRORS, StepError } from '../core/error.js';
 import { jsonSizeBytes } from '../core/json-size.js';
 import type { Json, JsonObject } from '../core/json.js';
 import { MAX_OUTPUT_BYTES } from '../core/run-state.js';
@@ -278,8 +278,7 @@ function nextLookMs(afterMs: number, deadlineMs: number | null): number | null {
 
 /** A full disk is no bug, wherever it showed. */
 function toDiskError(error: unknown): unknown {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined;
-  if (code !== 'ENOSPC' && code !== 'EDQUOT') return error;
+  if (!isDiskFull(error)) return error;
   return new StepError('DISK_FULL', `No space left: ${errorMessage(error)}.`, {
     hint: 'Free some space, then start the run again.',
     cause: error,

@@ -1,9 +1,8 @@
-/** Who the host of a state folder is: its id, its secret, and what the lock file says of who holds it. */
+/** Who the host of a state folder is: its secret, and what the lock file says of who holds it. */
 import { randomBytes } from 'node:crypto';
 import { lstatSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
-import path from 'node:path';
-import { StepError } from '../core/error.js';
+import { isDiskFull, StepError } from '../core/error.js';
 import { assertOurFolder, type HostFolder } from './host-folder.js';
 
 /** Makes the folder where it is missing. Throws HOST_UNUSABLE when it is not ours alone. */
@@ -28,21 +27,6 @@ export function openSecret(file: string): string {
   return secret;
 }
 
-/** The name of this machine and state folder, as workers name their queue by; made once, then kept. */
-export function openHostId(stateDir: string): string {
-  const file = path.join(stateDir, 'host-id');
-  const name = hostname()
-    .toLowerCase()
-    .replace(/[^a-z0-9-]/g, '-')
-    .slice(0, 40);
-  try {
-    writeFileSync(file, `${name}-${randomBytes(4).toString('hex')}\n`, { flag: 'wx' });
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-  }
-  return readFileSync(file, 'utf8').trim();
-}
-
 /** Cause of the error of a host that found another one for its state folder. */
 export const LOCK_IS_HELD = 'the lock of the state folder is held';
 
@@ -52,8 +36,7 @@ export function signLock(file: string, build: string): void {
   try {
     writeFileSync(file, `${who}\n`);
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code !== 'ENOSPC' && code !== 'EDQUOT') throw error;
+    if (!isDiskFull(error)) throw error;
   }
 }
 

@@ -1,11 +1,11 @@
 /** What a start that the system refused is to be called. */
-import { errorMessage, StepError } from '../core/error.js';
+import { errorMessage, isDiskFull, StepError } from '../core/error.js';
 import { plainText } from '../core/plain-text.js';
 
 /** DISK_FULL where no space is left, HOST_UNAVAILABLE for another failure of the disk; the rest as it is. */
 export function toStartError(error: unknown): Error {
   const { code, syscall } = error as NodeJS.ErrnoException;
-  if (code === 'ENOSPC' || code === 'EDQUOT') {
+  if (isDiskFull(error)) {
     return new StepError('DISK_FULL', 'No space is left for the records of a program.', {
       hint: 'Free some space on the disk of the state folder, `adit prune` for example, then retry the run.',
       cause: error,

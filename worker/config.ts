@@ -1,10 +1,10 @@
 /** What a worker is told by its environment; the only file of the worker that reads `process.env`. */
-import { randomBytes } from 'node:crypto';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { hostname } from 'node:os';
 import path from 'node:path';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import type { NativeConnectionOptions } from '@temporalio/worker';
+import { openHostId } from '../adapters/processes/host-machine.js';
 import { loadSettings, SettingsError, type Settings } from '../adapters/settings/settings.js';
 
 export interface WorkerConfig {
@@ -80,21 +80,14 @@ function readMaxHostSteps(text: string | undefined): number {
   );
 }
 
-/** The name of this machine and state folder in a task queue; made once, then kept. */
+/** The name of this machine and state folder in a task queue. */
 function readHostId(stateDir: string): string {
-  const file = path.join(stateDir, 'host-id');
   mkdirSync(stateDir, { recursive: true });
-  const name = hostname()
-    .toLowerCase()
-    .replace(/[^a-z0-9-]/g, '-')
-    .slice(0, 40);
-  try {
-    writeFileSync(file, `${name}-${randomBytes(4).toString('hex')}\n`, { flag: 'wx' });
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-  }
-  const id = readFileSync(file, 'utf8').trim();
-  // Written by a worker that died in between: with an empty name, hosts would share a queue.
-  if (id === '') throw new SettingsError(`${file} is empty.`, 'Remove it: it is then made anew.');
-  return id;
+  const id = openHostId(stateDir);
+  // With an empty name, hosts would share a queue.
+  if (id !== '') return id;
+  throw new SettingsError(
+    `${path.join(stateDir, 'host-id')} is empty.`,
+    'Remove it: it is then made anew.',
+  );
 }

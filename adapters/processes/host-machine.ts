@@ -1,3 +1,4 @@
-/** What this machine offers to a process host, for `adit doctor`: asked where no host runs that could tell. */
+/** What is known of a process host's machine without asking a host: by `adit doctor`, and by a worker for its queue. */
 export { probeContainment } from '../../host/containment.js';
 export { assertLocalDisk } from '../../host/disk.js';
+export { openHostId } from '../../host/host-id.js';

@@ -6,7 +6,7 @@ import path from 'node:path';
 import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { FileRef } from '../../compiler/values.js';
-import { StepError } from '../../core/error.js';
+import { isDiskFull, StepError } from '../../core/error.js';
 
 export interface Store {
   /** Copies a file into the store; its digest is taken from the bytes that were copied. */
@@ -132,11 +132,10 @@ async function readSmall(file: string): Promise<Buffer | null> {
 }
 
 function toStepError(error: unknown, what: string): unknown {
-  const code = (error as NodeJS.ErrnoException).code;
-  if (code === 'ENOSPC' || code === 'EDQUOT') {
+  if (isDiskFull(error)) {
     return new StepError('DISK_FULL', `No space left while storing ${what}.`, { cause: error });
   }
-  if (code === 'ENOENT')
+  if ((error as NodeJS.ErrnoException).code === 'ENOENT')
     return new StepError('FILE_MISSING', `${what} does not exist.`, { cause: error });
   return error;
 }
