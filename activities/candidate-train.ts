@@ -165,7 +165,7 @@ export const candidateTrain = defineStep({
       },
     );
     if (ended.stoppedBy === undefined && !hasSucceeded(ended)) {
-      throw toProgramError('The training command', ended, 'PROGRAM_FAILED');
+      throw toProgramError('The training command', ended, 'PROGRAM_FAILED', checkpointDir);
     }
     const { changed } = await git.look(workspace, context.signal);
     if (changed.length > 0) throw workspaceChanged(changed, 'were changed by the training command');

@@ -2,9 +2,11 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Workspace } from '../compiler/values.js';
+import type { StepError } from '../core/error.js';
 import { startGitServer, type GitServer } from '../test/fakes/git-server.js';
 import { createStepRig, type StepRig } from '../test/fakes/step-context.js';
 import { createTask } from '../test/fakes/task.js';
+
 import { processRun } from './process-run.js';
 import { workspaceClone } from './workspace-clone.js';
 
@@ -84,6 +86,28 @@ describe('process.run', () => {
     await run({ command, outputs: { n: 'int' } });
     const again = await run({ command, outputs: { n: 'int' } }, { start: 2, scheduledAtMs: 2 });
     expect(again.outputs).toEqual({ n: 2 });
+  });
+
+  it('says where the checkpoints are when the command fails, since one may be damaged', async () => {
+    const command = `if [ -e $ADIT_CHECKPOINT_DIR/state ]; then grep -q good $ADIT_CHECKPOINT_DIR/state || { echo "bad checkpoint"; exit 4; }
+else echo $ADIT_CHECKPOINT_DIR > ${file('place')}; echo garbage > $ADIT_CHECKPOINT_DIR/state; exit 3; fi`;
+    for (const start of [1, 2]) {
+      const place = (): string => readFileSync(file('place'), 'utf8').trim();
+      const failed = run({ command }, { start, scheduledAtMs: start });
+      const error = await failed.catch((reason: unknown) => reason as StepError);
+      expect(error).toMatchObject({
+        code: 'PROGRAM_FAILED',
+        message: `The command exited with status ${start + 2}.`,
+      });
+      expect((error as StepError).hint).toMatch(
+        new RegExp(
+          ` The next start finds its checkpoints in ${place()}; remove one that is damaged\\.$`,
+        ),
+      );
+    }
+    await expect(run({ command: 'exit 3' })).rejects.toMatchObject({
+      hint: expect.not.stringContaining('checkpoint') as string,
+    });
   });
 
   it('refuses a path that is no workspace', async () => {

@@ -87,8 +87,11 @@ export const processRun = defineStep({
         ? {}
         : { prepare: async () => void (await git.look(workspace, context.signal)) },
     );
-    if (!hasSucceeded(ended)) throw toProgramError('The command', ended, 'PROGRAM_FAILED');
-    const written = await processes.readOutputs(files, MOST_OUTPUT_BYTES);
+    if (!hasSucceeded(ended)) {
+      throw toProgramError('The command', ended, 'PROGRAM_FAILED', checkpointDir);
+    }
+    const isTyped = Object.keys(outputs).length > 0;
+    const written = isTyped ? await processes.readOutputs(files, MOST_OUTPUT_BYTES) : null;
     return {
       exit_code: 0,
       outputs: readOutputs(written, outputs),

@@ -1,4 +1,5 @@
 /** Runs a program for a step: in the step's place, within its limits, with its progress shown. */
+import { readdirSync } from 'node:fs';
 import type { EndedProgram, ProgramExit, ProgramSpec } from '../adapters/processes/processes.js';
 import { describeOutput } from '../core/describe-output.js';
 import { StepError, type StepErrorCode } from '../core/error.js';
@@ -77,6 +78,12 @@ function describeExit(exit: ProgramExit): string {
   return exit.kind === 'exited' ? `exited with status ${exit.code}` : `was ended by ${exit.signal}`;
 }
 
+/** Only the program can read them, and one that is damaged would fail every further start. */
+function describeCheckpoints(checkpointDir: string | undefined): string {
+  if (checkpointDir === undefined || readdirSync(checkpointDir).length === 0) return '';
+  return ` The next start finds its checkpoints in ${checkpointDir}; remove one that is damaged.`;
+}
+
 /** True when the program ended by itself, with status 0. */
 export function hasSucceeded({ exit, stoppedBy }: EndedProgram): boolean {
   return stoppedBy === undefined && exit.kind === 'exited' && exit.code === 0;
@@ -84,10 +91,17 @@ export function hasSucceeded({ exit, stoppedBy }: EndedProgram): boolean {
 
 /**
  * The error for a program that did not succeed: `code`, or PROGRAM_UNUSABLE when the shell could not find
- * (127) or not execute (126) the command. The hint shows its last output and where the rest is.
+ * (127) or not execute (126) the command. The hint shows its last output and where the rest is, and where its
+ * checkpoints are when there are any.
  */
-export function toProgramError(what: string, ended: EndedProgram, code: StepErrorCode): StepError {
-  const hint = describeOutput(ended.tail, ended.files.log);
+export function toProgramError(
+  what: string,
+  ended: EndedProgram,
+  code: StepErrorCode,
+  checkpointDir?: string,
+): StepError {
+  const output = describeOutput(ended.tail, ended.files.log);
+  const hint = `${output}${describeCheckpoints(checkpointDir)}`;
   const { exit } = ended;
   if (exit.kind === 'exited' && (exit.code === 126 || exit.code === 127)) {
     const why = exit.code === 127 ? 'was not found' : 'cannot be executed';
