@@ -24,6 +24,9 @@ import type { StepContext, StepType } from './step-type.js';
 /** How often a running step tells the server that it lives; cancellation comes back by the same way. */
 const HEARTBEAT_EVERY_MS = 1_000;
 
+/** What runs for so long is worth a record of its own before it has ended. */
+const RECORD_AFTER_MS = 1_000;
+
 type Activity = (argument: never) => Promise<unknown>;
 
 /** The activities of a worker, by the name of their step type. */
@@ -64,26 +67,24 @@ async function runStep(
     stepType.program !== true && info.scheduleToCloseTimeoutMs > 0
       ? info.scheduledTimestampMs + info.scheduleToCloseTimeoutMs
       : null;
-  let recorded = Promise.resolve();
-  const write = (end: object): Promise<void> =>
-    adapters.evidence
-      .writeStep(call.runId, call.path, {
+  const inputSha256 = createHash('sha256').update(canonicalJson(call.input)).digest('hex');
+  const begun = setTimeout(() => record({ status: 'running' }), RECORD_AFTER_MS);
+  const record = (end: object): void => {
+    clearTimeout(begun);
+    try {
+      adapters.evidence.writeStep(call.runId, call.path, {
         path: call.path,
         uses: stepType.name,
         start: call.start,
         attempt: info.attempt,
         worker: process.pid,
-        inputSha256: createHash('sha256').update(canonicalJson(call.input)).digest('hex'),
+        inputSha256,
         startedAt,
         ...end,
-      })
-      .catch((error: unknown) => {
-        log.warn('The evidence of a step could not be written.', { reason: errorMessage(error) });
       });
-  /** One after the other; that it began is told while it runs. */
-  const record = (end: object): Promise<void> => {
-    recorded = recorded.then(() => write(end));
-    return recorded;
+    } catch (error) {
+      log.warn('The evidence of a step could not be written.', { reason: errorMessage(error) });
+    }
   };
   const context: StepContext = {
     call,
@@ -100,7 +101,6 @@ async function runStep(
   };
 
   try {
-    void record({ status: 'running' });
     activity.heartbeat(status);
     await assertNetwork(call, adapters);
     const input = parse(
@@ -125,7 +125,7 @@ async function runStep(
         ),
     ) as JsonObject;
     assertTravels(stepType, outputs);
-    await record({ status: 'succeeded', endedAt: new Date().toISOString(), outputs });
+    record({ status: 'succeeded', endedAt: new Date().toISOString(), outputs });
     return outputs;
   } catch (error) {
     // A cancelled step is cancelled, whatever its adapters made of the interruption.
@@ -137,14 +137,14 @@ async function runStep(
     if (wait !== null) {
       const afterMs = nextLookMs(wait.afterMs, deadlineMs);
       if (afterMs !== null) {
-        await record({ status: 'waiting', waitingFor: wait.message });
+        record({ status: 'waiting', waitingFor: wait.message });
         throw toNotYetFailure(wait.message, afterMs);
       }
     }
     const final = error instanceof NotYet ? toWaitedEnough(error) : toDiskError(error);
     if (final instanceof StepError) {
       const { code, message, hint } = final;
-      await record({
+      record({
         status: 'failed',
         endedAt: new Date().toISOString(),
         error: { code, message, ...(hint === undefined ? {} : { hint }) },
@@ -154,6 +154,7 @@ async function runStep(
     throw final;
   } finally {
     clearInterval(beat);
+    clearTimeout(begun);
   }
 }
 

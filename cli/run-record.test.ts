@@ -101,13 +101,13 @@ describe('a run in its evidence folder', () => {
     await evidence.writePlan('round-2', plan);
     const at = '2026-11-21T10:00:00.000Z';
     const record = { uses: 'workspace.clone', start: 1, startedAt: at };
-    await evidence.writeStep('round-2', 'source', {
+    evidence.writeStep('round-2', 'source', {
       ...record,
       path: 'source',
       status: 'succeeded',
       endedAt: at,
     });
-    await evidence.writeStep('round-2', 'candidates#0/trained', {
+    evidence.writeStep('round-2', 'candidates#0/trained', {
       ...record,
       path: 'candidates#0/trained',
       uses: 'candidate.train',
@@ -134,7 +134,7 @@ describe('a run in its evidence folder', () => {
   ])('is put together from what else is there when its end holds %s', async (_name, text) => {
     const evidence = createEvidence(stateDir);
     await evidence.writePlan('round-4', plan);
-    await evidence.writeStep('round-4', 'source', { path: 'source', status: 'succeeded' });
+    evidence.writeStep('round-4', 'source', { path: 'source', status: 'succeeded' });
     await writeFile(path.join(evidence.directory('round-4'), 'steps', 'x.json'), '{');
     await writeFile(path.join(evidence.directory('round-4'), 'run.json'), text);
     const found = await readRunFromEvidence(evidenceRoots(stateDir), 'round-4');

@@ -21,7 +21,7 @@ describe('the evidence folder', () => {
   test('keeps plan, run and steps of a run in one folder of its own', async () => {
     await evidence.writePlan('run-1', { pipeline: 'p' });
     await evidence.writeRun('run-1', { status: 'succeeded' });
-    await evidence.writeStep('run-1', 'candidates#0/trained', { status: 'succeeded' });
+    evidence.writeStep('run-1', 'candidates#0/trained', { status: 'succeeded' });
     expect(await evidence.readPlan('run-1')).toEqual({ pipeline: 'p' });
     expect(await evidence.readRun('run-1')).toEqual({ status: 'succeeded' });
     expect(readdirSync(path.join(evidence.directory('run-1'), 'steps'))).toEqual([
@@ -31,8 +31,8 @@ describe('the evidence folder', () => {
 
   test('keeps a step whose path is longer than a file name may be', async () => {
     const long = `${'block/'.repeat(60)}step`;
-    await evidence.writeStep('run-2', `${long}1`, { path: `${long}1` });
-    await evidence.writeStep('run-2', `${long}2`, { path: `${long}2` });
+    evidence.writeStep('run-2', `${long}1`, { path: `${long}1` });
+    evidence.writeStep('run-2', `${long}2`, { path: `${long}2` });
     const paths = (await evidence.readSteps('run-2')).map(({ path: at }) => at);
     expect(new Set(paths)).toEqual(new Set([`${long}1`, `${long}2`]));
   });

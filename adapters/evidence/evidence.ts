@@ -20,7 +20,7 @@ export interface Evidence extends EffectFiles {
   directory(runId: string): string;
   writePlan(runId: string, plan: object): Promise<void>;
   writeRun(runId: string, record: object): Promise<void>;
-  writeStep(runId: string, stepPath: string, record: object): Promise<void>;
+  writeStep(runId: string, stepPath: string, record: object): void;
   /** The recorded end of a run; null when there is none. */
   readRun(runId: string): Promise<JsonObject | null>;
   readPlan(runId: string): Promise<JsonObject | null>;

@@ -1,7 +1,15 @@
 /** Content-addressed files in a folder: what is large, or what must be proven later, lies here. */
 import { createHash, randomUUID } from 'node:crypto';
-import { createReadStream, createWriteStream } from 'node:fs';
-import { mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import {
+  closeSync,
+  createReadStream,
+  createWriteStream,
+  fstatSync,
+  openSync,
+  readSync,
+  statSync,
+} from 'node:fs';
+import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -33,7 +41,7 @@ export function createFolderStore(folder: string): Store {
 
   const store: Store = {
     async putFile(file, signal) {
-      const small = await readSmall(file);
+      const small = readSmall(file);
       if (small !== null) return store.putBytes(small);
       const temporary = await newTemporary();
       const hash = createHash('sha256');
@@ -65,7 +73,7 @@ export function createFolderStore(folder: string): Store {
     async putBytes(bytes) {
       const buffer = typeof bytes === 'string' ? Buffer.from(bytes) : bytes;
       const sha256 = createHash('sha256').update(buffer).digest('hex');
-      const known = await stat(place(sha256)).catch(() => null);
+      const known = statSync(place(sha256), { throwIfNoEntry: false });
       if (known?.size === buffer.length) {
         return { uri: `store:${sha256}`, sha256, sizeBytes: buffer.length };
       }
@@ -110,21 +118,23 @@ export function createFolderStore(folder: string): Store {
 
 const SMALL_BYTES = 64 * 1024;
 
-/** The bytes of a small file; null for a larger one. Throws as `putFile` does. */
-async function readSmall(file: string): Promise<Buffer | null> {
+/**
+ * The bytes of a small file; null for a larger one. Throws as `putFile` does. Every step stores its output, mostly
+ * a few lines: not through the thread pool, whose turns cost more than the reading.
+ */
+function readSmall(file: string): Buffer | null {
   try {
-    const handle = await open(file, 'r');
+    const fd = openSync(file, 'r');
     try {
-      const buffer = Buffer.alloc(SMALL_BYTES + 1);
+      if (fstatSync(fd).size > SMALL_BYTES) return null;
+      const bytes = Buffer.alloc(SMALL_BYTES + 1);
       let length = 0;
-      while (length < buffer.length) {
-        const { bytesRead } = await handle.read(buffer, length, buffer.length - length, length);
-        if (bytesRead === 0) return buffer.subarray(0, length);
-        length += bytesRead;
+      for (let read = -1; read !== 0 && length < bytes.length; length += read) {
+        read = readSync(fd, bytes, length, bytes.length - length, length);
       }
-      return null;
+      return length < bytes.length ? bytes.subarray(0, length) : null;
     } finally {
-      await handle.close();
+      closeSync(fd);
     }
   } catch (error) {
     throw toStepError(error, file);
