@@ -1,5 +1,4 @@
 /** Begins a start: everything between the decision that there is to be one and a program that runs. */
-import { randomUUID } from 'node:crypto';
 import { StepError } from '../core/error.js';
 import type {
   ProgramEnd,
@@ -7,27 +6,25 @@ import type {
   ProgramPlace,
   ProgramToken,
 } from '../core/host-protocol.js';
-import type { Containment } from './containment.js';
 import type { DeviceLease } from './device-queue.js';
 import { requireFreeSpace } from './disk.js';
 import { ranBefore, readClock, type ProgramClock } from './program-clock.js';
-import {
-  lockFileOf,
-  readExtension,
-  removeIndex,
-  writeIndex,
-  type SpecRecord,
-} from './program-records.js';
+import { writeIndex } from './program-index.js';
+import { readExtension, type SpecRecord } from './program-records.js';
+import { startShim, type Shim, type ShimContext } from './shim-process.js';
+import type { SpareShim } from './spare-shim.js';
 import { toStartError } from './start-error.js';
-import { prepareFolder, startProgram, type StartedProgram } from './start-program.js';
+import {
+  prepareFolder,
+  requireRunnable,
+  startProgram,
+  type StartedProgram,
+} from './start-program.js';
 
 export interface BeginContext {
   readonly stateDir: string;
-  /** Folder of the index of live starts. */
-  readonly index: string;
-  readonly containment: Containment;
-  /** Path of flock(1). */
-  readonly flock: string;
+  readonly shims: ShimContext;
+  readonly spareShim: SpareShim;
   /** True when the host stops: nothing is started any more. */
   readonly isClosing: () => boolean;
 }
@@ -44,24 +41,20 @@ export interface BeginRequest {
 }
 
 /** The end of a start whose limit is used up before it begins; null when there is time left. */
-export async function limitUsedUp(
-  folder: string,
-  start: number,
-  spec: SpecRecord,
-): Promise<ProgramEnd | null> {
+export function limitUsedUp(folder: string, start: number, spec: SpecRecord): ProgramEnd | null {
   const nowMs = Date.now();
-  const { endsAtMs, cause } = await clockFrom(nowMs, folder, start, spec);
+  const { endsAtMs, cause } = clockFrom(nowMs, folder, start, spec);
   if (endsAtMs === null || endsAtMs > nowMs) return null;
   return { cause, startedAtMs: nowMs, endedAtMs: nowMs, metrics: {} };
 }
 
-async function clockFrom(
+function clockFrom(
   startedAtMs: number,
   folder: string,
   start: number,
   { limits }: SpecRecord,
-): Promise<ProgramClock> {
-  const ranBeforeMs = await ranBefore(folder, start);
+): ProgramClock {
+  const ranBeforeMs = ranBefore(folder, start);
   return readClock(limits, { startedAtMs, ranBeforeMs, extendedMs: readExtension(folder) });
 }
 
@@ -70,36 +63,36 @@ async function clockFrom(
  * recorded. Nothing of it is alive then, nor in the index.
  */
 export async function beginProgram(
-  { stateDir, index, containment, flock, isClosing }: BeginContext,
+  { stateDir, shims, spareShim, isClosing }: BeginContext,
   { place, files, folder, spec, env, token, devices }: BeginRequest,
 ): Promise<StartedProgram> {
   if (isClosing()) throw new StepError('HOST_UNAVAILABLE', 'The process host is stopping.');
-  await requireFreeSpace(stateDir, spec.limits.minFreeBytes);
-  const { endsAtMs } = await clockFrom(Date.now(), folder, place.start, spec);
-  const marker = randomUUID();
+  requireFreeSpace(stateDir, spec.limits.minFreeBytes);
+  const { endsAtMs } = clockFrom(Date.now(), folder, place.start, spec);
+  const environment = {
+    ...env,
+    ...(endsAtMs === null ? {} : { ADIT_DEADLINE: String(Math.floor(endsAtMs / 1_000)) }),
+    // In another order an index would name another device than the one that is locked.
+    ...(devices.ids.length === 0
+      ? {}
+      : { CUDA_DEVICE_ORDER: 'PCI_BUS_ID', CUDA_VISIBLE_DEVICES: devices.ids.join(',') }),
+  };
+  let shim: Shim | null = null;
   try {
-    writeIndex(index, { ...place, marker });
+    shim =
+      devices.locks.length === 0
+        ? await spareShim.take()
+        : await startShim(
+            shims,
+            devices.locks.map(({ fd }) => fd),
+          );
+    writeIndex(shims.index, { ...place, marker: shim.tree.marker });
     await prepareFolder(files, spec);
-    return await startProgram({
-      files,
-      spec,
-      marker,
-      token,
-      containment,
-      flock,
-      devices,
-      env: {
-        ...env,
-        ...(endsAtMs === null ? {} : { ADIT_DEADLINE: String(Math.floor(endsAtMs / 1_000)) }),
-        // In another order an index would name another device than the one that is locked.
-        ...(devices.ids.length === 0
-          ? {}
-          : { CUDA_DEVICE_ORDER: 'PCI_BUS_ID', CUDA_VISIBLE_DEVICES: devices.ids.join(',') }),
-      },
-      lockFile: lockFileOf(index, marker),
-    });
+    requireRunnable(spec, environment);
+    return startProgram(shim, { files, spec, env: environment, token, devices: devices.ids });
   } catch (error) {
-    await removeIndex(index, marker).catch(() => {});
+    // Removes it from the index, too. Only when it is gone may another be started.
+    await shim?.discard();
     throw toStartError(error);
   }
 }

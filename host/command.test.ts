@@ -14,7 +14,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Writable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { HostCommand } from '../core/host-protocol.js';
 import { COMMAND_SHIM, runCommand } from './command.js';
 import { probeContainment, type Containment, type ContainmentLevel } from './containment.js';
@@ -184,6 +184,7 @@ describe.each(found)('a command at level $level', (containment) => {
     child.stdio[4]?.destroy();
     while ((await sleepers(seconds)) > 0) await sleep(5);
     const cgroup = containment.cgroupOf(tree);
-    if (cgroup !== null) rmdirSync(cgroup);
+    // A process that has just ended keeps it until its parent has seen that.
+    if (cgroup !== null) await vi.waitFor(() => rmdirSync(cgroup));
   });
 });

@@ -1,5 +1,5 @@
 /** What the disk of the state folder must be able to do. */
-import type { StatsFs } from 'node:fs';
+import { statfsSync, type StatsFs } from 'node:fs';
 import { readFile, realpath, statfs } from 'node:fs/promises';
 import path from 'node:path';
 import { StepError } from '../core/error.js';
@@ -82,8 +82,8 @@ function mountType(real: string, mounts: string): string {
 }
 
 /** Throws DISK_LOW when less than `minFreeBytes` is free for us on the disk of a folder, which need not exist yet. */
-export async function requireFreeSpace(folder: string, minFreeBytes: number): Promise<void> {
-  const { bavail, bsize } = await statfsOfNearest(path.resolve(folder));
+export function requireFreeSpace(folder: string, minFreeBytes: number): void {
+  const { bavail, bsize } = statfsOfNearest(path.resolve(folder));
   const freeBytes = bavail * bsize;
   if (freeBytes >= minFreeBytes) return;
   throw new StepError(
@@ -93,9 +93,9 @@ export async function requireFreeSpace(folder: string, minFreeBytes: number): Pr
   );
 }
 
-async function statfsOfNearest(folder: string): Promise<StatsFs> {
+function statfsOfNearest(folder: string): StatsFs {
   try {
-    return await statfs(folder);
+    return statfsSync(folder);
   } catch (error) {
     const parent = path.dirname(folder);
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || parent === folder) throw error;

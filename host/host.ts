@@ -28,6 +28,7 @@ import { openHostId } from './host-id.js';
 import { lockHeld, openHostFolder, openSecret, signLock } from './host-record.js';
 import { tryLock, type FileHandleLike } from './lock.js';
 import { createPrograms, type Programs } from './programs.js';
+import { createSpareShim } from './spare-shim.js';
 import { createHostServer, type HostServer, type RequestCaller } from './server.js';
 
 export interface HostOptions {
@@ -116,12 +117,12 @@ async function serve(
     onRemark,
   });
   let isClosing = false;
+  const shims = { index: folder.programs, containment, flock: await findFlock() };
   const programs = createPrograms({
     stateDir,
-    index: folder.programs,
-    containment,
+    shims,
+    spareShim: createSpareShim(shims),
     queue: createDeviceQueue(devices),
-    flock: await findFlock(),
     onRemark,
     isClosing: () => isClosing,
   });

@@ -6,7 +6,7 @@
  * output. The note lies beside the log, `log.cut.json`, in a block that is written in place: the disk may be full.
  */
 import { spawn } from 'node:child_process';
-import { constants } from 'node:fs';
+import { constants, lstatSync } from 'node:fs';
 import { open, rm, stat, type FileHandle } from 'node:fs/promises';
 import { isJsonObject } from '../core/json.js';
 
@@ -29,6 +29,7 @@ const SLACK = 1 / 8;
  * do that: then the log is as it was.
  */
 export async function limitOutput(log: string, limitBytes: number): Promise<string | null> {
+  if (isSmall(log, limitBytes)) return null;
   const handle = await openOwn(log, constants.O_RDWR);
   if (handle === null) return null;
   try {
@@ -54,6 +55,16 @@ export async function limitOutput(log: string, limitBytes: number): Promise<stri
   } finally {
     await handle.close();
   }
+}
+
+/** True for a log of which nothing is to be cut, and was not: most of them, so this comes first. */
+function isSmall(log: string, limitBytes: number): boolean {
+  const found = lstatSync(log, { throwIfNoEntry: false });
+  if (found === undefined || found.size > limitBytes) return false;
+  const takenBytes = found.blocks * STAT_BLOCK_BYTES;
+  return (
+    takenBytes <= limitBytes && lstatSync(noteOf(log), { throwIfNoEntry: false }) === undefined
+  );
 }
 
 /** What was left out of a log; null: nothing. */

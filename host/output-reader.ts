@@ -4,8 +4,8 @@
  *
  * The files lie where their program may write: each is opened without following a link or waiting for a pipe.
  */
-import { constants, createReadStream } from 'node:fs';
-import { lstat, open, rm, type FileHandle } from 'node:fs/promises';
+import { constants, createReadStream, lstatSync } from 'node:fs';
+import { open, rm, type FileHandle } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
 import { StringDecoder } from 'node:string_decoder';
 import { StepError } from '../core/error.js';
@@ -178,6 +178,7 @@ export async function readHeadAndTail(file: string, maxBytes: number): Promise<s
 
 /** The last `maxBytes` of a file as text. */
 export async function readTail(file: string, maxBytes: number): Promise<string> {
+  if (lstatSync(file, { throwIfNoEntry: false })?.size === 0) return '';
   const handle = await openRegular(file);
   if (handle === null) return '';
   try {
@@ -202,13 +203,14 @@ function isSameCut(a: OutputCut | null, b: OutputCut | null): boolean {
  * it. Throws FILE_MISSING when the program removed or replaced it.
  */
 export async function boundFile(file: string, maxBytes: number): Promise<string> {
-  const found = await lstat(file).catch(() => null);
+  const found = lstatSync(file, { throwIfNoEntry: false });
   if (found?.isFile() !== true) {
     throw new StepError('FILE_MISSING', `The output of the program is no longer in ${file}.`, {
       hint: 'The program removed or replaced the file; it must leave what lies beside its ADIT_OUTPUT_DIR alone.',
     });
   }
   const { size } = found;
+  if (size === 0) return file;
   const { head, tail } = bound(size, await readCut(file), maxBytes);
   if (head === size) return file;
   const bounded = `${file}.bounded`;

@@ -1,6 +1,6 @@
 /** The processes of this machine, as /proc tells: who is who. Who belongs to a program is in program-tree.ts. */
 import { closeSync, openSync, readSync } from 'node:fs';
-import { readdir, readFile, readlink } from 'node:fs/promises';
+import { readdir, readlink } from 'node:fs/promises';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { StepError } from '../core/error.js';
 
@@ -95,24 +95,28 @@ export function readPidNamespace(pid: number | 'self'): Promise<string | null> {
   return readlink(`/proc/${pid}/ns/pid`).catch(() => null);
 }
 
-async function readBootId(): Promise<string> {
-  try {
-    return (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
-  } catch (error) {
+let bootId = '';
+let ownPidNamespace: string | null = null;
+
+/** Boot and namespace of this process, neither of which ever changes. Throws PROGRAM_UNUSABLE where there is no /proc. */
+async function readOwnPlace(): Promise<{ bootId: string; pidNamespace: string }> {
+  if (bootId === '') bootId = readProcFile('/proc/sys/kernel/random/boot_id').trim();
+  if (bootId === '') {
     throw new StepError(
       'PROGRAM_UNUSABLE',
       'Programs are followed through /proc, which this system does not have.',
-      { hint: 'Run the process host on Linux.', cause: error },
+      { hint: 'Run the process host on Linux.' },
     );
   }
+  ownPidNamespace ??= await readPidNamespace('self');
+  return { bootId, pidNamespace: ownPidNamespace ?? '' };
 }
 
 /** The identity of a living process; null when it has ended. Throws PROGRAM_UNUSABLE where there is no /proc. */
 export async function identify(pid: number): Promise<ProcessIdentity | null> {
-  const bootId = await readBootId();
-  const pidNamespace = (await readPidNamespace('self')) ?? '';
+  const place = await readOwnPlace();
   const stat = await readStat(pid);
-  return stat === null ? null : { pid, startTicks: stat.startTicks, bootId, pidNamespace };
+  return stat === null ? null : { pid, startTicks: stat.startTicks, ...place };
 }
 
 /**
@@ -120,9 +124,10 @@ export async function identify(pid: number): Promise<ProcessIdentity | null> {
  * that only the program's lock can tell.
  */
 export async function look(identity: ProcessIdentity): Promise<'alive' | 'gone' | 'elsewhere'> {
-  if ((await readBootId()) !== identity.bootId) return 'gone';
-  const here = await readPidNamespace('self');
-  if (identity.pidNamespace !== '' && here !== null && identity.pidNamespace !== here) {
+  const here = await readOwnPlace();
+  if (here.bootId !== identity.bootId) return 'gone';
+  const isSaid = identity.pidNamespace !== '' && here.pidNamespace !== '';
+  if (isSaid && identity.pidNamespace !== here.pidNamespace) {
     return 'elsewhere';
   }
   const stat = await readStat(identity.pid);

@@ -57,9 +57,9 @@ describe('the clock of a program', () => {
       start(2, { cause: 'limit' }, 15_000);
       start(3, null, 13_000);
       mkdirSync(path.join(folder, '4'));
-      expect(await ranBefore(folder, 9)).toBe(2_000 + 5_000 + 3_000);
-      expect(await ranBefore(folder, 1)).toBe(8_000);
-      expect(await ranBefore(path.join(folder, 'none'), 1)).toBe(0);
+      expect(ranBefore(folder, 9)).toBe(2_000 + 5_000 + 3_000);
+      expect(ranBefore(folder, 1)).toBe(8_000);
+      expect(ranBefore(path.join(folder, 'none'), 1)).toBe(0);
     });
   });
 });

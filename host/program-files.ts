@@ -13,9 +13,9 @@
  *       metrics.jsonl, outputs.json    what the program tells, where it is asked to
  *       files/              ADIT_OUTPUT_DIR
  *       work/               its directory, where it has no workspace
- *   <state>/host/programs/<marker>.json, <marker>.lock    of each start that lives
+ *   <state>/host/programs/<marker>.json    of each start that lives; locked by it
  */
-import { readdir } from 'node:fs/promises';
+import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import type { ProgramFiles, ProgramPlace } from '../core/host-protocol.js';
 import { stepFolderName } from '../core/step-folder.js';
@@ -48,10 +48,17 @@ export function programFiles(stateDir: string, place: ProgramPlace): ProgramFile
 }
 
 /** The numbers of the starts of a step that have a folder, in order. */
-export async function startsOf(folder: string): Promise<number[]> {
-  const names = await readdir(folder).catch(() => []);
-  return names
+export function startsOf(folder: string): number[] {
+  return namesIn(folder)
     .filter((name) => /^[1-9]\d{0,8}$/.test(name))
     .map(Number)
     .sort((a, b) => a - b);
+}
+
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
+  }
 }

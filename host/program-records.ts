@@ -11,14 +11,17 @@ import { createHash } from 'node:crypto';
 import {
   closeSync,
   constants,
+  fdatasync,
   fstatSync,
   openSync,
   readSync,
   renameSync,
   writeFileSync,
+  writeSync,
 } from 'node:fs';
-import { open, unlink } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import path from 'node:path';
+import { promisify } from 'node:util';
 import { canonicalJson } from '../core/canonical-json.js';
 import {
   PROGRAM_RECORD_VERSION,
@@ -27,7 +30,6 @@ import {
   type ProgramCause,
   type ProgramEnd,
   type ProgramLimits,
-  type ProgramPlace,
   type ProgramToken,
   type ProgramWatch,
 } from '../core/host-protocol.js';
@@ -79,11 +81,7 @@ export interface ProgressRecord {
   readonly warnedFor: number | null;
 }
 
-/** One start that may live, in the index of the host. */
-export interface IndexRecord extends ProgramPlace {
-  readonly version: number;
-  readonly marker: string;
-}
+const datasync = promisify(fdatasync);
 
 const EXIT_BYTES = 256;
 /** As many metrics as a program may report, with the longest names. */
@@ -200,13 +198,14 @@ export async function writeEnding(
   const text = JSON.stringify(record);
   const { metrics: _tooMany, ...shorter } = record;
   const fitting = text.length < ENDING_BYTES / 2 || Buffer.byteLength(text) < ENDING_BYTES;
-  const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_NOFOLLOW;
-  const handle = await open(path.join(root, 'ending.json'), flags | constants.O_NONBLOCK, 0o600);
+  const { O_WRONLY, O_CREAT, O_NOFOLLOW, O_NONBLOCK } = constants;
+  const flags = O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK;
+  const fd = openSync(path.join(root, 'ending.json'), flags, 0o600);
   try {
-    await handle.write(blanks(fitting ? text : JSON.stringify(shorter), ENDING_BYTES), 0);
-    if (sync) await handle.datasync();
+    writeSync(fd, blanks(fitting ? text : JSON.stringify(shorter), ENDING_BYTES), 0);
+    if (sync) await datasync(fd);
   } finally {
-    await handle.close();
+    closeSync(fd);
   }
 }
 
@@ -270,34 +269,6 @@ export async function writeExtension(folder: string, extendedMs: number): Promis
   renameSync(temporary, file);
 }
 
-export function writeIndex(folder: string, entry: Omit<IndexRecord, 'version'>): void {
-  replaceRecord(path.join(folder, `${entry.marker}.json`), entry);
-}
-
-export function readIndex(file: string): IndexRecord | null {
-  const record = readRecord(file);
-  if (record === null) return null;
-  const { runId, stepPath, start, marker } = record;
-  if (typeof runId !== 'string' || typeof stepPath !== 'string') return null;
-  if (typeof start !== 'number' || typeof marker !== 'string') return null;
-  return { version: Number(record['version']), runId, stepPath, start, marker };
-}
-
-/** The file whose lock a program holds. */
-export function lockFileOf(folder: string, marker: string): string {
-  return path.join(folder, `${marker}.lock`);
-}
-
-export async function removeIndex(folder: string, marker: string): Promise<void> {
-  for (const ending of ['json', 'lock']) {
-    await unlink(path.join(folder, `${marker}.${ending}`)).catch(ignoreMissing);
-  }
-}
-
-function ignoreMissing(error: unknown): void {
-  if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-}
-
 function blanks(text: string, bytes: number): string {
   return `${text}${' '.repeat(Math.max(0, bytes - 1 - Buffer.byteLength(text)))}\n`;
 }
@@ -314,7 +285,8 @@ function replaceRecord(file: string, record: object): void {
   renameSync(temporary, file);
 }
 
-function readRecord(file: string): JsonObject | null {
+/** Null for what is missing, blank, half-written, too large or no regular file. */
+export function readRecord(file: string): JsonObject | null {
   const read = readFileSafely(file);
   return read === null ? null : parseRecord(read.text);
 }

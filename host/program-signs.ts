@@ -16,6 +16,12 @@ export function sizesOf({ log, metricsFile }: ProgramFiles): string {
   return found.map((stat) => `${stat?.ino} ${stat?.size} ${stat?.mtimeMs}`).join();
 }
 
+/** False when there is nothing to read of it. */
+export function hasWritten({ log, metricsFile }: ProgramFiles): boolean {
+  const size = lstatSync(log, { throwIfNoEntry: false })?.size;
+  return size !== 0 || lstatSync(metricsFile, { throwIfNoEntry: false }) !== undefined;
+}
+
 /** Null where there is no such folder. */
 export function inodeOf(root: string): number | null {
   return statSync(root, { throwIfNoEntry: false })?.ino ?? null;

@@ -40,7 +40,7 @@ import {
   type OwnerRecord,
   type SpecRecord,
 } from './program-records.js';
-import { inodeOf, sizesOf, withoutTimes } from './program-signs.js';
+import { hasWritten, inodeOf, sizesOf, withoutTimes } from './program-signs.js';
 import { endTree, signalTree } from './program-tree.js';
 import { createProgramWatcher, type ProgramLook } from './program-watch.js';
 
@@ -242,14 +242,14 @@ export async function followProgram(request: ProgramRequest): Promise<Program> {
     }
     if (isDetached()) return;
     stopWatching();
-    await takeLook(Date.now());
+    if (hasWritten(files)) await takeLook(Date.now());
     const exit = readExit(root);
     const outcome = toEnd({
       exit,
       intent,
       owner,
       metrics: seen.metrics,
-      oomGrew: exit?.code === KILLED && (await readOomKills()) > oomKills,
+      oomGrew: exit?.code === KILLED && readOomKills() > oomKills,
       lastAliveAtMs: child === undefined ? lastSignOfLife(root) : null,
     });
     await settle(outcome);
@@ -397,9 +397,7 @@ export async function followProgram(request: ProgramRequest): Promise<Program> {
   function noteAlive(nowMs: number): void {
     if (nowMs - aliveNotedAtMs < SIGN_OF_LIFE_EVERY_MS) return;
     aliveNotedAtMs = nowMs;
-    void readOomKills().then((now) => {
-      if (state === 'running') oomKills = now;
-    });
+    oomKills = readOomKills();
     try {
       utimesSync(path.join(root, 'owner.json'), nowMs / 1_000, nowMs / 1_000);
     } catch (error) {

@@ -10,7 +10,8 @@ import type {
   ProgramPlace,
 } from '../core/host-protocol.js';
 import { programFiles } from './program-files.js';
-import { readEnding, readIndex, readOwner, removeIndex, toProgramEnd } from './program-records.js';
+import { forgetIndex, isEntry, readIndex } from './program-index.js';
+import { readEnding, readOwner, toProgramEnd } from './program-records.js';
 import { StepPrograms, type Caller, type StepContext } from './step-programs.js';
 
 type Params<M extends keyof HostMethods> = HostMethods[M]['params'];
@@ -83,7 +84,7 @@ export function createPrograms(context: StepContext): Programs {
       owner === null ||
       owner.marker !== entry.marker ||
       toProgramEnd(readEnding(root, entry.marker)) !== null;
-    if (isOver) await removeIndex(context.index, entry.marker);
+    if (isOver) forgetIndex(context.shims.index, entry.marker);
     else await stepOf(entry).takeOver(entry.start, owner);
   }
 
@@ -106,19 +107,19 @@ export function createPrograms(context: StepContext): Programs {
     isIdle: () => [...steps.values()].every((step) => step.isIdle),
 
     async takeOver() {
-      const names = await readdir(context.index);
-      const isIndex = (name: string): boolean => name.endsWith('.json');
-      for (const name of names.filter(isIndex)) {
-        const file = path.join(context.index, name);
+      const names = await readdir(context.shims.index);
+      for (const name of names.filter(isEntry)) {
+        const file = path.join(context.shims.index, name);
         await takeOverOne(file).catch((error: unknown) => {
           context.onRemark(`${file} could not be taken over: ${errorMessage(error)}`);
         });
       }
-      const kept = new Set((await readdir(context.index)).filter(isIndex));
-      for (const name of names.filter((one) => !isIndex(one))) {
+      const kept = new Set((await readdir(context.shims.index)).filter(isEntry));
+      for (const name of names.filter((one) => !isEntry(one))) {
         if (kept.has(name.replace(/\.lock$/, '.json'))) continue;
-        await unlink(path.join(context.index, name)).catch(() => {});
+        await unlink(path.join(context.shims.index, name)).catch(() => {});
       }
+      context.spareShim.refill();
     },
 
     async endAll(reason) {
@@ -132,6 +133,7 @@ export function createPrograms(context: StepContext): Programs {
       for (const step of steps.values()) for (const program of step.programs) program.detach();
       if (ticker !== null) clearInterval(ticker);
       ticker = null;
+      await context.spareShim.close();
     },
   };
 }

@@ -34,8 +34,6 @@ import {
   readOwner,
   readSpec,
   readToken,
-  lockFileOf,
-  removeIndex,
   toProgramEnd,
   UNKNOWN_SPEC,
   writeExtension,
@@ -43,6 +41,7 @@ import {
   type OwnerRecord,
   type SpecRecord,
 } from './program-records.js';
+import { forgetIndex, lockFileOf } from './program-index.js';
 import { followProgram, type Program } from './program.js';
 import { toStartError } from './start-error.js';
 import { nothingLives, outOfReach, takenOver, tooNew } from './program-refusals.js';
@@ -123,7 +122,7 @@ export class StepPrograms {
   async #decide(params: RunParams, caller: Caller): Promise<Pending> {
     const { place, token, spec, mayStart } = params;
     caller.signal.throwIfAborted();
-    await this.#admit(token);
+    this.#admit(token);
     this.#yieldTo(token);
     const described = describeSpec(spec, spec.cwd ?? this.#files(place.start).workDir);
     const found = await this.#find(place.start, described);
@@ -131,7 +130,7 @@ export class StepPrograms {
     if (found !== null) return this.#following(found, { token, caller, adopted: true });
     if (!mayStart) return replyWith({ absent: true });
     await this.#endOthers(place.start, caller);
-    const usedUp = await limitUsedUp(this.#folder, place.start, described);
+    const usedUp = limitUsedUp(this.#folder, place.start, described);
     if (usedUp !== null) return replyWith({ end: usedUp, adopted: false });
     if ((spec.gpus ?? 0) > 0) return this.#waitForDevices(params, described, caller);
     const program = await this.#start(params, described, { ids: [], locks: [] });
@@ -141,7 +140,7 @@ export class StepPrograms {
   /** Ends every start of the step; how many there were, one that only waits counted. */
   async end(token: ProgramToken, reason: EndReason): Promise<number> {
     return this.#inTurn(async () => {
-      await this.#admit(token);
+      this.#admit(token);
       return this.#endAll(reason);
     });
   }
@@ -211,8 +210,8 @@ export class StepPrograms {
     return programFiles(this.#context.stateDir, { ...this.#step, start });
   }
 
-  async #admit(token: ProgramToken): Promise<void> {
-    this.#token ??= await this.#readNewestToken();
+  #admit(token: ProgramToken): void {
+    this.#token ??= this.#readNewestToken();
     if (token < this.#token) throw takenOver();
     if (token === this.#token) return;
     this.#token = token;
@@ -225,12 +224,10 @@ export class StepPrograms {
     }
   }
 
-  async #readNewestToken(): Promise<ProgramToken> {
+  #readNewestToken(): ProgramToken {
     const recorded = readToken(this.#folder);
     if (recorded > 0) return recorded;
-    const owners = (await startsOf(this.#folder)).map((start) =>
-      readOwner(this.#files(start).root),
-    );
+    const owners = startsOf(this.#folder).map((start) => readOwner(this.#files(start).root));
     return Math.max(0, ...owners.map((owner) => owner?.token ?? 0));
   }
 
@@ -285,7 +282,7 @@ export class StepPrograms {
 
   /** Workers of version 1 kept no index of what they started, and a person may have removed that of a host. */
   async #findUnindexed(): Promise<void> {
-    for (const start of await startsOf(this.#folder)) {
+    for (const start of startsOf(this.#folder)) {
       if (this.#programs.some((program) => program.place.start === start)) continue;
       const { root } = this.#files(start);
       const owner = readOwner(root);
@@ -310,7 +307,7 @@ export class StepPrograms {
       controller.signal.throwIfAborted();
       caller.signal.throwIfAborted();
       this.#waiting = null;
-      const usedUp = await limitUsedUp(this.#folder, place.start, described);
+      const usedUp = limitUsedUp(this.#folder, place.start, described);
       if (usedUp !== null) return replyWith({ end: usedUp, adopted: false });
       const program = await this.#start(params, described, lease);
       return this.#following(program, { token, caller, adopted: false });
@@ -364,7 +361,7 @@ export class StepPrograms {
     started: Pick<StartedProgram, 'owner'> & Partial<StartedProgram>,
     spec: SpecRecord,
   ): Promise<Program> {
-    const { index, queue, onRemark } = this.#context;
+    const { shims, spareShim, queue, onRemark } = this.#context;
     const { owner, child } = started;
     const place = { ...this.#step, start };
     const program: Program = await followProgram({
@@ -372,17 +369,19 @@ export class StepPrograms {
       files: this.#files(start),
       spec,
       owner,
-      ranBeforeMs: await ranBefore(this.#folder, start),
+      ranBeforeMs: ranBefore(this.#folder, start),
       extendedMs: readExtension(this.#folder),
       ...(child === undefined ? {} : { child }),
-      lockFile: lockFileOf(index, owner.marker),
+      lockFile: lockFileOf(shims.index, owner.marker),
       onEvent: (event) => this.#tell(owner.marker, event),
       onRemark,
       onEnded: async () => {
-        await removeIndex(index, owner.marker).catch(() => {});
+        forgetIndex(shims.index, owner.marker);
         const at = this.#programs.findIndex((one) => one.owner.marker === owner.marker);
         if (at !== -1) this.#programs.splice(at, 1);
         queue.nudge();
+        // After the reply: whoever waits for this end comes first.
+        setImmediate(() => spareShim.refill());
       },
     });
     this.#programs.push(program);

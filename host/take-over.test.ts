@@ -20,6 +20,7 @@ import { canonicalJson } from '../core/canonical-json.js';
 import { signLock } from './host-record.js';
 import { isLocked } from './lock.js';
 import { programFiles } from './program-files.js';
+import { isEntry } from './program-index.js';
 import { identify } from './process-table.js';
 
 describe('a process host after another', () => {
@@ -35,7 +36,7 @@ describe('a process host after another', () => {
   const file = (name: string) => host.file(name);
   const files = (start = 1) => programFiles(host.stateDir, { ...PLACE, start });
   const record = (name: string) => path.join(files().root, name);
-  const index = () => readdirSync(file('host/programs'));
+  const index = () => readdirSync(file('host/programs')).filter(isEntry);
   const untilGo = `while [ ! -e "$GO" ]; do sleep 0.02; done`;
   const waiting = (then = '') =>
     shell(`echo $$ > ${file('pid')}; ${untilGo}; ${then}`, {
@@ -169,7 +170,7 @@ describe('a process host after another', () => {
       await leaveElsewhere();
       writeFileSync(file('go'), '');
       await until(() => readFileSync(record('exit.json'), 'utf8').startsWith('{'));
-      const lock = index().find((name) => name.endsWith('.lock')) ?? '';
+      const [lock] = index();
       await until(async () => !(await isLocked(file(`host/programs/${lock}`))));
       await host.start();
       const second = run(await host.connect(), shell('true'), { start: 2, token: 2 });

@@ -6,13 +6,8 @@ import { stepFolderName } from '../../core/step-folder.js';
 import { look } from '../../host/process-table.js';
 import { hostFolder } from '../../host/host-folder.js';
 import { programFiles, startsOf } from '../../host/program-files.js';
-import {
-  readEnding,
-  readExit,
-  readIndex,
-  readOwner,
-  readSpec,
-} from '../../host/program-records.js';
+import { isEntry, readIndex } from '../../host/program-index.js';
+import { readEnding, readExit, readOwner, readSpec } from '../../host/program-records.js';
 
 export { readCut } from '../../host/output-limit.js';
 
@@ -44,7 +39,7 @@ export async function readRecordedStarts(
   const starts: RecordedStart[] = [];
   for (const name of await readdir(folder).catch(() => [])) {
     const stepPath = pathOf.get(name) ?? name.replaceAll('@', '/').replaceAll('.', '#');
-    for (const start of await startsOf(path.join(folder, name))) {
+    for (const start of startsOf(path.join(folder, name))) {
       const root = path.join(folder, name, String(start));
       const startedAtMs = await readStartTime(root);
       if (startedAtMs === null) continue;
@@ -84,7 +79,7 @@ export async function readLivePrograms(
   const { programs: folder } = hostFolder(stateDir);
   const live: (RecordedStart & { readonly pid: number | null })[] = [];
   for (const name of await readdir(folder).catch(() => [])) {
-    if (!name.endsWith('.json')) continue;
+    if (!isEntry(name)) continue;
     const place = readIndex(path.join(folder, name));
     if (place === null) continue;
     const { runId, stepPath, start } = place;

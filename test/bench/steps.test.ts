@@ -20,7 +20,7 @@ import { planOf } from '../support/fault-plan.js';
 import { endProcessesOf } from '../support/in-folder.js';
 import { startProgram, type Program } from '../support/local-network.js';
 import { until } from '../support/until.js';
-import { processesNaming } from '../support/witness.js';
+import { processesNaming, shimsOf } from '../support/witness.js';
 import { processorMs } from './processor-time.js';
 import { addRow, median, printReport } from './report.js';
 import { describeTimeline, readTimeline } from './timeline.js';
@@ -251,7 +251,7 @@ test('memory of host and shims with 0, 1 and 100 programs', async () => {
       const { programs } = await connection.call('list', {});
       return programs.filter(({ state }) => state === 'running').length === count;
     });
-    const pids = await processesNaming(marker);
+    const pids = [...(await processesNaming(marker)), ...(await shimsOf(stateDir, marker))];
     const shares = await Promise.all(pids.map(proportionalBytes));
     return {
       host: await residentBytes(host.pid),

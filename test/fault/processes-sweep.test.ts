@@ -9,6 +9,7 @@ import { StepError } from '../../core/error.js';
 import type { HostProgramSpec, ProgramEnd, ProgramPlace } from '../../core/host-protocol.js';
 import { connectHost, type HostClient } from '../../host/client.js';
 import { programFiles } from '../../host/program-files.js';
+import { isEntry } from '../../host/program-index.js';
 import { isLocked } from '../../host/lock.js';
 import { faultCase, type FaultRound } from '../support/fault-case.js';
 import { inFolder } from '../support/in-folder.js';
@@ -108,9 +109,9 @@ async function endMeanwhile(
 async function assertRecorded({ stateDir, witness }: Machine): Promise<void> {
   if ((await witness.program()) === undefined) return;
   const index = path.join(stateDir, 'host', 'programs');
-  const markers = (await readdir(index)).filter((name) => name.endsWith('.json'));
-  expect(markers).toHaveLength(1);
-  const lock = path.join(index, (markers[0] ?? '').replace(/json$/, 'lock'));
+  const entries = (await readdir(index)).filter(isEntry);
+  expect(entries).toHaveLength(1);
+  const lock = path.join(index, entries[0] ?? '');
   const owners: string[] = [];
   for (const start of [1, 2, 3]) {
     const { root } = programFiles(stateDir, { ...STEP, start });
@@ -226,11 +227,7 @@ async function pass<T>(
       (await connectOrStart(machine)).close();
     }
     const index = path.join(stateDir, 'host', 'programs');
-    await until(
-      'the index to be empty',
-      async () => !(await readdir(index)).some((name) => name.endsWith('.json')),
-      5_000,
-    );
+    await until('the index to be empty', async () => !(await readdir(index)).some(isEntry), 5_000);
     await host.kill();
     return found;
   });

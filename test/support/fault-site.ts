@@ -10,8 +10,8 @@ import type { HostInfo, ProgramFiles } from '../../core/host-protocol.js';
 import type { Plan } from '../../core/plan.js';
 import type { RunView } from '../../core/run-view.js';
 import { connectHost } from '../../host/client.js';
-import { isLocked } from '../../host/lock.js';
 import { programFiles } from '../../host/program-files.js';
+import { isEntry } from '../../host/program-index.js';
 import { STATE_QUERY, WORKFLOW_TYPE, type RunArgs } from '../../workflows/contract.js';
 import { endProcessesOf } from './in-folder.js';
 import { startProgram, type Program } from './local-network.js';
@@ -143,7 +143,7 @@ export async function openSite(options: SiteOptions): Promise<FaultSite> {
       });
       return observeRun(handle, client, stateDir);
     },
-    indexEntries: async () => (await indexNames()).filter((name) => name.endsWith('.json')),
+    indexEntries: async () => (await indexNames()).filter(isEntry),
     async assertNothingLeft(witness) {
       const alive = await witness.processes();
       if (alive.length > 0) throw new Error(`Processes are left: ${await describePids(alive)}`);
@@ -152,13 +152,7 @@ export async function openSite(options: SiteOptions): Promise<FaultSite> {
         'the index of living programs to be empty',
         async () => {
           const names = await indexNames();
-          if (names.some((name) => name.endsWith('.json'))) return false;
-          for (const name of names) {
-            if (name.endsWith('.lock') && (await isLocked(path.join(indexFolder, name)))) {
-              return false;
-            }
-          }
-          return true;
+          return !names.some(isEntry);
         },
         5_000,
       );

@@ -65,6 +65,7 @@ async function openProgramSite(
   });
   const witness = createWitness({
     folder: site.folder,
+    stateDir: site.stateDir,
     salt: seeded.word(),
     // Without a containment of the kernel nobody finds a child in a session and an environment of its own.
     traits: containment === '' && seeded.between(0, 1) === 1 ? ['straggler'] : [],

@@ -150,7 +150,7 @@ export async function startTracedHost(
           const ofName = count(name);
           const first = filesOf(line, stateDir)[0];
           if (first === undefined) continue;
-          const drawn = first.includes('…') || first === WORD;
+          const drawn = first.includes('…') || first === WORD || first === OPENING;
           const number = drawn ? ofName : count(`${name} ${first}`);
           const file = drawn ? null : first;
           found.push({ thread, name, file, number, what: describeCall(line, stateDir) });
@@ -184,11 +184,12 @@ export async function startTracedHost(
 }
 
 const WORD = 'the word to the shim';
+const OPENING = 'the opening of a shim';
 
 /** The files of the state folder that a call names, relative to it; what is drawn in their names is left out. */
 function filesOf(line: string, stateDir: string): string[] {
-  // Node wakes itself up through other pipes, and writes no line to them.
-  if (/<pipe:\[\d+\]>, "\w*\\n"/.test(line)) return [WORD];
+  if (/<(socket|UNIX-STREAM):\S+>, "\{\\nexec /.test(line)) return [WORD];
+  if (/<(socket|UNIX-STREAM):\S+>, "trap : /.test(line)) return [OPENING];
   return [...line.matchAll(/[<"](\/[^>"]*)/g)]
     .map(([, file = '']) => file)
     .filter((file) => file.startsWith(stateDir))

@@ -1,15 +1,20 @@
 /** A program that tells on itself (witness.sh): its command line, its journal, and who of it is alive. */
 import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { readdir, readFile, readlink } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { programFiles } from '../../host/program-files.js';
+import { readIndex } from '../../host/program-index.js';
 
 const WITNESS = fileURLToPath(new URL('witness.sh', import.meta.url));
 const run = promisify(execFile);
 
 export interface WitnessOptions {
   readonly folder: string;
+  /** Of the host that runs it; absent: `state` in the folder. */
+  readonly stateDir?: string;
   readonly name?: string;
   readonly lines?: number;
   readonly everyMs?: number;
@@ -45,6 +50,7 @@ export interface Witness {
 
 export function createWitness(options: WitnessOptions): Witness {
   const { salt, lines = 60, everyMs = 100, traits = [] } = options;
+  const { stateDir = path.join(options.folder, 'state') } = options;
   const journal = path.join(options.folder, `${options.name ?? 'witness'}.journal`);
   const argv = ['/bin/sh', WITNESS, journal, String(lines), String(everyMs / 1_000), salt];
   argv.push(...traits);
@@ -72,7 +78,10 @@ export function createWitness(options: WitnessOptions): Witness {
     },
     entries,
     count: async (event) => (await entries()).filter((entry) => entry.event === event).length,
-    processes: () => processesNaming(journal),
+    processes: async () => [
+      ...(await processesNaming(journal)),
+      ...(await shimsOf(stateDir, journal)),
+    ],
     async program() {
       const pids = await processesNaming(journal);
       for (const pid of pids) {
@@ -101,6 +110,23 @@ export function createWitness(options: WitnessOptions): Witness {
       return true;
     },
   };
+}
+
+/**
+ * The shims of the programs that have `text` in their spec, and what contains them: their command line names only
+ * their entry in the index. One without an entry was left behind, by whichever program.
+ */
+export async function shimsOf(stateDir: string, text: string): Promise<number[]> {
+  const index = path.join(stateDir, 'host', 'programs');
+  return processesWhere(async (pid) => {
+    const words = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0');
+    const spare = words.find((word) => path.dirname(word) === index && word.endsWith('.spare'));
+    if (spare === undefined || existsSync(spare)) return false;
+    const entry = readIndex(spare.replace(/spare$/, 'json'));
+    if (entry === null) return true;
+    const { root } = programFiles(stateDir, entry);
+    return (await readFile(path.join(root, 'spec.json'), 'utf8').catch(() => '')).includes(text);
+  });
 }
 
 /** Pids of the living processes that have `text` in their command line. A zombie does not live. */
