@@ -25,7 +25,16 @@ import { createDevices } from './devices.js';
 import { assertLocalDisk } from './disk.js';
 import { hostFolder, type HostFolder } from './host-folder.js';
 import { openHostId } from './host-id.js';
-import { lockHeld, openHostFolder, openSecret, signLock } from './host-record.js';
+import {
+  assertOurMachine,
+  lockHeld,
+  openHostFolder,
+  openSecret,
+  signLock,
+  touchLock,
+  TOUCH_LOCK_EVERY_MS,
+  unsignLock,
+} from './host-record.js';
 import { tryLock, type FileHandleLike } from './lock.js';
 import { createPrograms, type Programs } from './programs.js';
 import { createSpareShim } from './spare-shim.js';
@@ -77,6 +86,7 @@ export async function startHost(options: HostOptions): Promise<RunningHost> {
   openHostFolder(folder);
   const lock = await takeLock(folder);
   try {
+    assertOurMachine(folder);
     signLock(folder.lock, options.build ?? 'unnamed');
     return await serve({ ...options, stateDir }, folder, lock);
   } catch (error) {
@@ -173,16 +183,20 @@ async function serve(
     stopLater();
   }, FOLDER_LOOK_MS);
   folderWatch.unref();
+  const signature = setInterval(() => touchLock(folder.lock), TOUCH_LOCK_EVERY_MS);
+  signature.unref();
 
   async function stopNow({ leavePrograms = true, reason = 'killed' }: StopOptions): Promise<void> {
     isClosing = true;
     idle.stop();
     clearInterval(folderWatch);
+    clearInterval(signature);
     // Nobody new; a host that starts meanwhile waits for the lock. In a folder that was made anew it is another's.
     if (isOurFolder()) await unlink(folder.socket).catch(() => {});
     await server.close();
     if (!leavePrograms) await programs.endAll(reason);
     await programs.detach();
+    if (isOurFolder()) unsignLock(folder.lock);
     closeSync(directory);
     await lock.close();
     markClosed();

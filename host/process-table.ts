@@ -100,6 +100,12 @@ let ownPidNamespace: string | null = null;
 
 /** Boot and namespace of this process, neither of which ever changes. Throws PROGRAM_UNUSABLE where there is no /proc. */
 async function readOwnPlace(): Promise<{ bootId: string; pidNamespace: string }> {
+  ownPidNamespace ??= await readPidNamespace('self');
+  return { bootId: readBootId(), pidNamespace: ownPidNamespace ?? '' };
+}
+
+/** Names the machine since it was started. Throws PROGRAM_UNUSABLE where there is no /proc. */
+export function readBootId(): string {
   if (bootId === '') bootId = readProcFile('/proc/sys/kernel/random/boot_id').trim();
   if (bootId === '') {
     throw new StepError(
@@ -108,8 +114,7 @@ async function readOwnPlace(): Promise<{ bootId: string; pidNamespace: string }>
       { hint: 'Run the process host on Linux.' },
     );
   }
-  ownPidNamespace ??= await readPidNamespace('self');
-  return { bootId, pidNamespace: ownPidNamespace ?? '' };
+  return bootId;
 }
 
 /** The identity of a living process; null when it has ended. Throws PROGRAM_UNUSABLE where there is no /proc. */

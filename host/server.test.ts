@@ -1,6 +1,15 @@
-import { chmodSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { once } from 'node:events';
+import { hostname } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { HOST_PROTOCOL_VERSION } from '../core/host-protocol.js';
@@ -99,6 +108,48 @@ describe('the socket of the process host', () => {
       message: expect.stringContaining(
         `Another process host has ${folder()}: process ${process.pid} of build 1.2.3`,
       ) as string,
+    });
+  });
+
+  describe('whose lock another machine has signed', () => {
+    const signed = (who: string, boot: string): void =>
+      writeFileSync(
+        path.join(folder(), 'lock'),
+        `process 1 of build 2 on ${who}, since now\n${boot}`,
+      );
+    beforeEach(async () => {
+      await host.start();
+      await host.stop();
+    });
+
+    it('is not taken while that machine lives', async () => {
+      signed('elsewhere', 'boot 1-2-3\n');
+      await expect(host.start()).rejects.toMatchObject({
+        code: 'HOST_UNAVAILABLE',
+        message: expect.stringMatching(
+          /^Another machine had \S+ 0 s ago: process 1 of build 2 on elsewhere, since now\.$/,
+        ) as string,
+        hint: expect.stringContaining('give each its own (ADIT_STATE_DIR)') as string,
+      });
+    });
+
+    it('is taken when that machine has been silent for long', async () => {
+      signed('elsewhere', 'boot 1-2-3\n');
+      const before = new Date(Date.now() - 61_000);
+      utimesSync(path.join(folder(), 'lock'), before, before);
+      await host.start();
+    });
+
+    it.each([
+      ['this machine before it was started anew', hostname(), 'boot 1-2-3\n'],
+      ['a build that did not say where it ran', 'elsewhere', ''],
+    ])('is taken when that is %s', async (_what, who, boot) => {
+      signed(who, boot);
+      await host.start();
+    });
+
+    it('signs off when it stops, so that the folder can be moved', async () => {
+      expect(readFileSync(path.join(folder(), 'lock'), 'utf8')).toBe('');
     });
   });
 
