@@ -130,6 +130,7 @@ async function runStep(
   } catch (error) {
     // A cancelled step is cancelled, whatever its adapters made of the interruption.
     if (signal.aborted) {
+      record({ status: 'running' });
       if (stepType.program === true) await endProgram(context, activity.cancellationDetails);
       throw signal.reason;
     }
@@ -151,6 +152,7 @@ async function runStep(
       });
       throw toApplicationFailure(final);
     }
+    record({ status: 'running' });
     throw final;
   } finally {
     clearInterval(beat);

@@ -105,9 +105,13 @@ else echo $ADIT_CHECKPOINT_DIR > ${file('place')}; echo garbage > $ADIT_CHECKPOI
         ),
       );
     }
-    await expect(run({ command: 'exit 3' })).rejects.toMatchObject({
-      hint: expect.not.stringContaining('checkpoint') as string,
-    });
+    for (const [index, command] of ['exit 3', 'rm -r $ADIT_CHECKPOINT_DIR; exit 3'].entries()) {
+      const changes = { start: 3 + index, scheduledAtMs: 3 + index };
+      await expect(run({ command }, changes)).rejects.toMatchObject({
+        code: 'PROGRAM_FAILED',
+        hint: expect.not.stringContaining('finds its checkpoints') as string,
+      });
+    }
   });
 
   it('refuses a path that is no workspace', async () => {

@@ -80,8 +80,17 @@ function describeExit(exit: ProgramExit): string {
 
 /** Only the program can read them, and one that is damaged would fail every further start. */
 function describeCheckpoints(checkpointDir: string | undefined): string {
-  if (checkpointDir === undefined || readdirSync(checkpointDir).length === 0) return '';
+  if (checkpointDir === undefined || isEmptyOrGone(checkpointDir)) return '';
   return ` The next start finds its checkpoints in ${checkpointDir}; remove one that is damaged.`;
+}
+
+function isEmptyOrGone(folder: string): boolean {
+  try {
+    return readdirSync(folder).length === 0;
+  } catch {
+    // The program may have removed it.
+    return true;
+  }
 }
 
 /** True when the program ended by itself, with status 0. */

@@ -115,10 +115,15 @@ describe('a process host that is killed', () => {
     const client = await connect();
     run(client, shellSpec(`echo $$ > ${file('pid')}; sleep 60`)).catch(() => {});
     const pid = await readPid(file('pid'));
+    const index = (): string[] =>
+      readdirSync(file('host/programs')).map((name) => path.extname(name));
+    // Also the shim of the next program is there, and ends with the host.
+    await until(() => index().includes('.spare'));
     const gone = once(host, 'exit');
     host.kill('SIGTERM');
     expect((await gone)[0]).toBe(0);
     expect(lives(pid)).toBe(true);
+    expect(index()).toEqual(['.json']);
   });
 
   it.each([

@@ -105,6 +105,16 @@ describe('the process host', () => {
     expect((await client.call('list', {})).programs).toEqual([]);
   });
 
+  it.each([
+    ['makes a loop of links of the folder of its output', 'rm -r output; ln -s output output'],
+    ['removes the folder of its output', 'rm -r output'],
+    ['puts a directory in the place of its output', 'rm output/log; mkdir output/log'],
+  ])('serves the next program when one %s', async (_what, spoil) => {
+    const end = await endOf(run(client, shellSpec(`cd ..; ${spoil}; exit 3`)));
+    expect(end).toMatchObject({ cause: 'exited', code: 3 });
+    expect(await endOf(run(client, shell('exit 4'), { start: 2 }))).toMatchObject({ code: 4 });
+  });
+
   it('only adopts when it must not start', async () => {
     const only = { mayStart: false };
     expect(await run(client, shell(`touch ${file('ran')}`), only)).toEqual({ absent: true });

@@ -178,7 +178,11 @@ async function serve(
   const isOurFolder = (): boolean =>
     lstatSync(folder.root, { throwIfNoEntry: false })?.ino === fstatSync(directory).ino;
   const folderWatch = setInterval(() => {
-    if (isClosing || isOurFolder()) return;
+    if (isClosing) return;
+    if (isOurFolder()) {
+      programs.lookAfter();
+      return;
+    }
     onRemark(`${folder.root} was removed, so this process host ends; its programs go on`);
     stopLater();
   }, FOLDER_LOOK_MS);

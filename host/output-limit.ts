@@ -6,9 +6,10 @@
  * output. The note lies beside the log, `log.cut.json`, in a block that is written in place: the disk may be full.
  */
 import { spawn } from 'node:child_process';
-import { constants, lstatSync } from 'node:fs';
+import { constants } from 'node:fs';
 import { open, rm, stat, type FileHandle } from 'node:fs/promises';
 import { isJsonObject } from '../core/json.js';
+import { lookAtFile } from './look-at-file.js';
 
 /** The part of a log that was left out. */
 export interface OutputCut {
@@ -59,12 +60,9 @@ export async function limitOutput(log: string, limitBytes: number): Promise<stri
 
 /** True for a log of which nothing is to be cut, and was not: most of them, so this comes first. */
 function isSmall(log: string, limitBytes: number): boolean {
-  const found = lstatSync(log, { throwIfNoEntry: false });
-  if (found === undefined || found.size > limitBytes) return false;
-  const takenBytes = found.blocks * STAT_BLOCK_BYTES;
-  return (
-    takenBytes <= limitBytes && lstatSync(noteOf(log), { throwIfNoEntry: false }) === undefined
-  );
+  const found = lookAtFile(log);
+  if (found === null || found.size > limitBytes) return false;
+  return found.blocks * STAT_BLOCK_BYTES <= limitBytes && lookAtFile(noteOf(log)) === null;
 }
 
 /** What was left out of a log; null: nothing. */

@@ -4,11 +4,12 @@
  *
  * The files lie where their program may write: each is opened without following a link or waiting for a pipe.
  */
-import { constants, createReadStream, lstatSync } from 'node:fs';
+import { constants, createReadStream } from 'node:fs';
 import { open, rm, type FileHandle } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
 import { StringDecoder } from 'node:string_decoder';
 import { StepError } from '../core/error.js';
+import { lookAtFile } from './look-at-file.js';
 import { readCut, type OutputCut } from './output-limit.js';
 
 const MOST_BEHIND_BYTES = 4 * 1024 * 1024;
@@ -178,7 +179,7 @@ export async function readHeadAndTail(file: string, maxBytes: number): Promise<s
 
 /** The last `maxBytes` of a file as text. */
 export async function readTail(file: string, maxBytes: number): Promise<string> {
-  if (lstatSync(file, { throwIfNoEntry: false })?.size === 0) return '';
+  if (lookAtFile(file)?.size === 0) return '';
   const handle = await openRegular(file);
   if (handle === null) return '';
   try {
@@ -203,7 +204,7 @@ function isSameCut(a: OutputCut | null, b: OutputCut | null): boolean {
  * it. Throws FILE_MISSING when the program removed or replaced it.
  */
 export async function boundFile(file: string, maxBytes: number): Promise<string> {
-  const found = lstatSync(file, { throwIfNoEntry: false });
+  const found = lookAtFile(file);
   if (found?.isFile() !== true) {
     throw new StepError('FILE_MISSING', `The output of the program is no longer in ${file}.`, {
       hint: 'The program removed or replaced the file; it must leave what lies beside its ADIT_OUTPUT_DIR alone.',

@@ -1,7 +1,7 @@
 /** When a program must end, and when it is warned: arithmetic over its limits and records. */
-import { statSync } from 'node:fs';
 import path from 'node:path';
 import type { ProgramCause, ProgramLimits } from '../core/host-protocol.js';
+import { lookAtFile } from './look-at-file.js';
 import { startsOf } from './program-files.js';
 import { readEnding, readExit, readOwner, type OwnerRecord } from './program-records.js';
 
@@ -64,5 +64,5 @@ function endOf(root: string, owner: OwnerRecord): number {
 
 /** When a host last saw the program alive: it touches the owner record. Null when there is none. */
 export function lastSignOfLife(root: string): number | null {
-  return statSync(path.join(root, 'owner.json'), { throwIfNoEntry: false })?.mtimeMs ?? null;
+  return lookAtFile(path.join(root, 'owner.json'))?.mtimeMs ?? null;
 }

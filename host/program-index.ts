@@ -7,9 +7,10 @@
  *
  * Entries of record version 2 as first shipped had no lock; that was on `<marker>.lock` beside them.
  */
-import { renameSync, statSync, unlinkSync, writeFileSync } from 'node:fs';
+import { renameSync, unlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { PROGRAM_RECORD_VERSION, type ProgramPlace } from '../core/host-protocol.js';
+import { lookAtFile } from './look-at-file.js';
 import { readRecord } from './program-records.js';
 
 /** One start that may live. */
@@ -48,8 +49,7 @@ export function isEntry(name: string): boolean {
 /** The file whose lock a program holds. */
 export function lockFileOf(folder: string, marker: string): string {
   const beside = besideEntry(folder, marker);
-  const isThere = statSync(beside, { throwIfNoEntry: false }) !== undefined;
-  return isThere ? beside : entryOf(folder, marker);
+  return lookAtFile(beside) === null ? entryOf(folder, marker) : beside;
 }
 
 /** Removes what there is of an entry. What cannot be removed is over all the same: its records say so. */

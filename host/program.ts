@@ -86,6 +86,7 @@ const LONGEST_TIMER_MS = 3_600_000;
 const MOST_TIMER_MS = 2 ** 31 - 1;
 const SIGN_OF_LIFE_EVERY_MS = 10_000;
 const SILENCE_EVERY_LOOKS = 5;
+const FINISH_AGAIN_MS = 1_000;
 /** As the shell tells that KILL ended it. */
 const KILLED = 128 + constants.signals.SIGKILL;
 /** Only a power cut loses what is not synced: a shorter program is then run again, which costs less than all the syncs. */
@@ -213,7 +214,7 @@ export async function followProgram(request: ProgramRequest): Promise<Program> {
     if (state !== 'running') return ended;
     state = 'ending';
     await noteIntent(cause, reason);
-    void finish();
+    finishSurely();
     return ended;
   }
 
@@ -221,7 +222,15 @@ export async function followProgram(request: ProgramRequest): Promise<Program> {
   function onGone(): void {
     if (state !== 'running') return;
     state = 'ending';
-    void finish();
+    finishSurely();
+  }
+
+  /** Whatever a program did to its files, its end is settled, and does not end the host. */
+  function finishSurely(): void {
+    finish().catch((error: unknown) => {
+      remarkOnce(`its end could not be settled yet: ${errorMessage(error)}`);
+      setTimeout(finishSurely, FINISH_AGAIN_MS).unref();
+    });
   }
 
   async function finish(): Promise<void> {

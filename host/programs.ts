@@ -22,6 +22,8 @@ export interface Programs {
   endRun(params: Params<'endRun'>): Promise<HostMethods['endRun']['result']>;
   extend(params: Params<'extend'>): Promise<HostMethods['extend']['result']>;
   list(): readonly ProgramListing[];
+  /** To be called every few seconds, also while there is no program. */
+  lookAfter(): void;
   /** True when nothing lives, waits or is under way. */
   isIdle(): boolean;
   /** Goes through the index of live starts; once, before anything is served. */
@@ -104,6 +106,7 @@ export function createPrograms(context: StepContext): Programs {
 
     extend: async ({ byMs, ...step }) => ({ endsAtMs: await stepOf(step).extend(byMs) }),
     list: () => [...steps.values()].flatMap((step) => step.listings()),
+    lookAfter: () => context.spareShim.renew(),
     isIdle: () => [...steps.values()].every((step) => step.isIdle),
 
     async takeOver() {

@@ -15,7 +15,7 @@ export interface Shim {
   readonly tree: TreeRecord;
   /** Gives it the word; the program runs from here on. */
   say(word: string): void;
-  /** Ends a shim that was not given the word; resolves when it is gone. */
+  /** Ends a shim that was not given the word; resolves when it is gone. Never rejects. */
   discard(): Promise<void>;
 }
 
@@ -71,12 +71,14 @@ export async function startShim(
   script.write(shimOpening(flock));
   let tree: TreeRecord | null = null;
   const discard = async (): Promise<void> => {
-    // Without the word it ends by itself.
+    // Without the word it ends by itself, unless somebody has stopped it.
     const ended = hasEnded(child);
     script.destroy();
+    const kill = setTimeout(() => child.kill('SIGKILL'), KILL_AFTER_MS);
     await ended;
+    clearTimeout(kill);
     // Takes its cgroup away.
-    if (tree !== null) await endTree(tree, 0);
+    if (tree !== null) await endTree(tree, 0).catch(() => {});
     forgetIndex(index, marker);
   };
   try {
@@ -91,8 +93,12 @@ export async function startShim(
   }
 }
 
+const KILL_AFTER_MS = 1_000;
+
 function hasEnded(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve();
+  // Or this process might end before it.
+  child.ref();
   return new Promise((resolve) => {
     child.once('exit', () => resolve());
   });

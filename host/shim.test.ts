@@ -5,7 +5,13 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { shimOpening, shimWord, type ShimProgram } from './shim.js';
 
-describe('the script of a shim', () => {
+const SHELLS = [['/bin/sh'], ['bash'], ['busybox', 'sh']].filter(
+  ([shell = '', ...applet]) => spawnSync(shell, [...applet, '-c', ':']).status === 0,
+);
+
+describe.each(SHELLS)('the script of a shim, read by %s', (shell, ...applet) => {
+  // As when it is called sh.
+  const posix = shell === 'bash' ? ['--posix'] : [];
   let folder: string;
   beforeEach(() => {
     folder = mkdtempSync(path.join(tmpdir(), "adit-shim it's "));
@@ -18,7 +24,7 @@ describe('the script of a shim', () => {
   const word = (argv: readonly string[], changes: Partial<ShimProgram> = {}): string =>
     shimWord({ argv, cwd: folder, env: {}, log: file('log'), exit: file('exit'), ...changes });
   function feed(script: string): void {
-    spawnSync('/bin/sh', ['-s', 'shim'], {
+    spawnSync(shell ?? '', [...applet, ...posix, '-s', 'shim'], {
       input: `${shimOpening('true')}${script}`,
       env: { ADIT_PROCESS_ID: 'marker' },
     });
@@ -55,12 +61,20 @@ describe('the script of a shim', () => {
   it('gives the program its environment, whatever is in it, and nothing else', () => {
     const values = Object.fromEntries(AWKWARD.map((text, index) => [`V${index}`, text]));
     const env = { ...values, PATH: '/usr/bin:/bin', IFS: 'a', CDPATH: '/', PS4: 'x', OLDPWD: '/o' };
-    feed(word(['env', '-0'], { env: { ...env, 'no.name': 'left out', '1st': 'left out' } }));
+    feed(
+      word(['env', '-0'], {
+        env: { ...env, 'no.name': 'left out', '1st': 'left out', PWD: '/bogus' },
+      }),
+    );
     expect(environment(read('log'))).toEqual({ ...env, ADIT_PROCESS_ID: 'marker', PWD: folder });
   });
 
   it('is not kept from its work by a name that shells keep for themselves', () => {
-    feed(word(['sh', '-c', 'exit 7'], { env: { PPID: '1', UID: '5', PATH: '/usr/bin:/bin' } }));
+    feed(
+      word(['sh', '-c', 'exit 7'], {
+        env: { PPID: '1', UID: '5', OPTIND: 'a b', SRANDOM: 'a b', PATH: '/usr/bin:/bin' },
+      }),
+    );
     expect(read('exit')).toMatch(/^\{"code":7\}/);
   });
 

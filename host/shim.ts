@@ -38,7 +38,7 @@ export interface ShimProgram {
 export function shimWord({ argv, cwd, env, log, exit }: ShimProgram): string {
   const variables = Object.entries(env)
     // No shell passes on others.
-    .filter(([name]) => /^[A-Za-z_]\w*$/.test(name))
+    .filter(([name]) => /^[A-Za-z_]\w*$/.test(name) && !OF_THE_SHELL.has(name))
     // `command`: a name that this shell keeps for itself must not end it.
     .map(([name, value]) => `command export ${name}=${quote(value)}\n`);
   return `{
@@ -52,6 +52,9 @@ exit
 }
 `;
 }
+
+/** PWD tells where the program is; the others end bash when they are given what they do not take. */
+const OF_THE_SHELL = new Set(['PWD', 'OPTIND', 'SRANDOM']);
 
 /** One word of sh, whatever is in it. */
 function quote(text: string): string {

@@ -1,4 +1,5 @@
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
@@ -12,6 +13,11 @@ import {
 } from '../test/support/process-host.js';
 import { processesNaming } from '../test/support/witness.js';
 import { probeContainment } from './containment.js';
+
+const cgroups = await probeContainment({ force: 'cgroup' }).catch(() => null);
+const namespaces = await probeContainment({ force: 'pidNamespace' }).catch(() => null);
+const mount = (...args: string[]): boolean =>
+  spawnSync('mount', args, { stdio: 'ignore' }).status === 0;
 
 describe('a shim that is started ahead', () => {
   let host: TestHost;
@@ -55,16 +61,41 @@ describe('a shim that is started ahead', () => {
     await until(() => spares().length === 1 && !spares()[0]?.startsWith(marker));
   });
 
-  it('leaves no cgroup behind', async () => {
+  it.skipIf(cgroups === null)('leaves no cgroup behind', async () => {
     await host.stop();
-    const containment = await probeContainment({ force: 'cgroup' }).catch(() => null);
-    if (containment === null) return;
     await host.start({ containment: 'cgroup' });
     const { marker } = await spare();
-    const cgroup = containment.cgroupOf(marker) ?? '';
+    const cgroup = cgroups?.cgroupOf(marker) ?? '';
     await until(() => existsSync(cgroup));
     await host.stop();
     expect(existsSync(cgroup)).toBe(false);
+  });
+
+  it('is ended also when somebody has stopped it', async () => {
+    const { pid } = await spare();
+    process.kill(pid, 'SIGSTOP');
+    await host.stop();
+    expect(lives(pid)).toBe(false);
+  });
+
+  it.skipIf(namespaces === null)('sees what was mounted after it', async (context) => {
+    await host.restart({ containment: 'pidNamespace' });
+    const { marker } = await spare();
+    const place = host.file('place');
+    mkdirSync(place);
+    if (!mount('-t', 'tmpfs', 'tmpfs', place)) context.skip();
+    try {
+      writeFileSync(path.join(place, 'mounted'), '');
+      const spec = shellSpec('[ -e mounted ] && exit 3', { cwd: place });
+      expect(await endOf(run(await host.connect(), spec))).toMatchObject({ code: 3 });
+      expect(owner(1).marker).not.toBe(marker);
+      const { pid } = await spare();
+      expect(spawnSync('umount', [place]).status).toBe(0);
+      // Nor does the next one keep it.
+      await until(() => !lives(pid));
+    } finally {
+      spawnSync('umount', [place]);
+    }
   });
 
   it('ends with its host, and is no program to the next one', async () => {

@@ -1,8 +1,12 @@
 /**
  * One shim, started ahead: what takes longest at the start of a program (a namespace, a session, a lock) is then
  * over when the program comes. A program with devices needs a shim of its own, which inherits their locks.
+ *
+ * A spare sees the mounts as they were when it was started. When they change another one takes its place: the program
+ * must see what is mounted now, and what is unmounted must not be kept.
  */
-import { statSync } from 'node:fs';
+import { lookAtFile } from './look-at-file.js';
+import { readProcFile } from './process-table.js';
 import { spareEntry } from './program-index.js';
 import { startShim, type Shim, type ShimContext } from './shim-process.js';
 
@@ -11,6 +15,8 @@ export interface SpareShim {
   take(): Promise<Shim>;
   /** Starts the next spare now rather than soon: nobody waits for a start just then. */
   refill(): void;
+  /** Replaces a spare that is of no use any more; to be called now and then. */
+  renew(): void;
   /** Ends the spare; there is no other. */
   close(): Promise<void>;
 }
@@ -18,8 +24,14 @@ export interface SpareShim {
 /** After a start its program has the processor first. */
 const REFILL_AFTER_MS = 50;
 
+interface Spare {
+  readonly shim: Shim;
+  /** Text of /proc/self/mountinfo before it was started. */
+  readonly mounts: string;
+}
+
 export function createSpareShim(context: ShimContext): SpareShim {
-  let spare: Shim | null = null;
+  let spare: Spare | null = null;
   let starting: Promise<void> | null = null;
   let timer: NodeJS.Timeout | null = null;
   let isClosed = false;
@@ -28,10 +40,11 @@ export function createSpareShim(context: ShimContext): SpareShim {
     if (timer !== null) clearTimeout(timer);
     timer = null;
     if (isClosed || spare !== null || starting !== null) return;
+    const mounts = readMounts();
     starting = startShim(context)
       .then(
         (shim) => {
-          spare = shim;
+          spare = { shim, mounts };
         },
         // Whoever needs one starts it, and is told why that fails.
         () => {},
@@ -41,29 +54,40 @@ export function createSpareShim(context: ShimContext): SpareShim {
       });
   }
 
-  function isUsable({ child, tree }: Shim): boolean {
+  function isUsable({ shim: { child, tree }, mounts }: Spare): boolean {
     if (child.exitCode !== null || child.signalCode !== null) return false;
     // The folder of the host may have been removed, and the entry with it.
-    return statSync(spareEntry(context.index, tree.marker), { throwIfNoEntry: false })?.nlink === 1;
+    const entry = lookAtFile(spareEntry(context.index, tree.marker));
+    return entry?.nlink === 1 && mounts === readMounts();
   }
 
   return {
     async take() {
-      const shim = spare;
+      const found = spare;
       spare = null;
       timer ??= setTimeout(refill, REFILL_AFTER_MS);
       timer.unref();
-      if (shim !== null && isUsable(shim)) return shim;
-      if (shim !== null) void shim.discard();
+      if (found !== null && isUsable(found)) return found.shim;
+      void found?.shim.discard();
       return startShim(context);
     },
     refill,
+    renew() {
+      if (spare === null || isUsable(spare)) return;
+      void spare.shim.discard();
+      spare = null;
+      refill();
+    },
     async close() {
       isClosed = true;
       if (timer !== null) clearTimeout(timer);
       await starting;
-      await spare?.discard();
+      await spare?.shim.discard();
       spare = null;
     },
   };
+}
+
+function readMounts(): string {
+  return readProcFile('/proc/self/mountinfo');
 }

@@ -77,16 +77,22 @@ export function startProgram(shim: Shim, request: StartRequest): StartedProgram 
 
 /** Throws PROGRAM_UNUSABLE for what no system could run, and where the program may not be. */
 export function requireRunnable({ argv, cwd }: SpecRecord, env: StartRequest['env']): void {
-  const found = statSync(cwd, { throwIfNoEntry: false });
-  if (found === undefined) throw unusable(cwd, 'there is no such directory');
-  if (!found.isDirectory()) throw unusable(cwd, 'it is no directory');
-  try {
-    accessSync(cwd, constants.X_OK);
-  } catch (error) {
-    throw unusable(cwd, plainText(errorMessage(error), 300), error);
-  }
+  const why = whyNotIn(cwd);
+  if (why !== null) throw unusable(cwd, why);
   for (const [index, word] of argv.entries()) requireWord(cwd, `argument ${index}`, word);
   for (const [name, value] of Object.entries(env)) requireWord(cwd, name, `${name}=${value}`);
+}
+
+function whyNotIn(cwd: string): string | null {
+  try {
+    const found = statSync(cwd, { throwIfNoEntry: false });
+    if (found === undefined) return 'there is no such directory';
+    if (!found.isDirectory()) return 'it is no directory';
+    accessSync(cwd, constants.X_OK);
+    return null;
+  } catch (error) {
+    return plainText(errorMessage(error), 300);
+  }
 }
 
 /** MAX_ARG_STRLEN of Linux, without the NUL at its end. */
@@ -102,10 +108,6 @@ function requireWord(cwd: string, what: string, word: string): void {
   }
 }
 
-function unusable(cwd: string, why: string, cause?: unknown): StepError {
-  return new StepError(
-    'PROGRAM_UNUSABLE',
-    `The program could not be started in ${cwd}: ${why}`,
-    cause === undefined ? {} : { cause },
-  );
+function unusable(cwd: string, why: string): StepError {
+  return new StepError('PROGRAM_UNUSABLE', `The program could not be started in ${cwd}: ${why}`);
 }

@@ -20,7 +20,7 @@ import { canonicalJson } from '../core/canonical-json.js';
 import { signLock } from './host-record.js';
 import { isLocked } from './lock.js';
 import { programFiles } from './program-files.js';
-import { isEntry } from './program-index.js';
+import { isEntry, lockFileOf } from './program-index.js';
 import { identify } from './process-table.js';
 
 describe('a process host after another', () => {
@@ -175,6 +175,14 @@ describe('a process host after another', () => {
       await host.start();
       const second = run(await host.connect(), shell('true'), { start: 2, token: 2 });
       expect(await endOf(second)).toMatchObject({ cause: 'exited', code: 0 });
+    });
+
+    it('asks the lock that an earlier build put beside the entry', () => {
+      const marker = randomUUID();
+      const folder = file('host/programs');
+      expect(lockFileOf(folder, marker)).toBe(path.join(folder, `${marker}.json`));
+      writeFileSync(path.join(folder, `${marker}.lock`), '');
+      expect(lockFileOf(folder, marker)).toBe(path.join(folder, `${marker}.lock`));
     });
 
     it('follows it by its lock, and says that it cannot end it', async () => {

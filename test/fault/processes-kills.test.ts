@@ -129,19 +129,26 @@ describe.concurrent('a program whose surroundings are killed', () => {
     await expectRun(site, run, { status: 'succeeded', starts: 2 });
   });
 
-  programCase('worker, host, shim and program killed at once', async (site, { seeded }) => {
-    const worker = await site.startWorker();
-    const run = await site.start();
-    await run.reached(seeded.between(1, 45));
-    const host = await site.hostInfo();
-    const pids = [...(await site.witness.processes()), host?.pid ?? 0, worker.pid];
-    for (const pid of pids) kill(pid, 'SIGKILL');
-    await worker.end('SIGKILL');
-    await until('nothing of it to live', async () => (await site.witness.processes()).length === 0);
-    expect(await site.witness.count('end')).toBe(0);
-    await site.startWorker();
-    await expectRun(site, run, { status: 'succeeded', starts: 2 });
-  });
+  programCase(
+    'worker, host, shim and program killed at once',
+    async (site, { seeded }) => {
+      const worker = await site.startWorker();
+      const run = await site.start();
+      await run.reached(seeded.between(1, 45));
+      const host = await site.hostInfo();
+      const pids = [...(await site.witness.processes()), host?.pid ?? 0, worker.pid];
+      for (const pid of pids) kill(pid, 'SIGKILL');
+      await worker.end('SIGKILL');
+      await until(
+        'nothing of it to live',
+        async () => (await site.witness.processes()).length === 0,
+      );
+      expect(await site.witness.count('end')).toBe(0);
+      await site.startWorker();
+      await expectRun(site, run, { status: 'succeeded', starts: 2 });
+    },
+    { witness: { lines: 150 } },
+  );
 
   programCase(
     'worker stopped, and thawed beside another',

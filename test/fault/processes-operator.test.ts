@@ -197,7 +197,7 @@ async function expectTraining(
   expect(second).toBe(witness.output(from));
 }
 
-describe.concurrent('a server that is away', () => {
+describe('a server that is away', () => {
   let server: RunningServer;
   const start = (folder: string, port?: number): Promise<RunningServer> =>
     findTemporal({
