@@ -7,6 +7,7 @@ import { assertLocalDisk, probeContainment } from '../adapters/processes/host-ma
 import { STANDARD_PATH } from '../adapters/processes/processes.js';
 import {
   readFirstProcess,
+  readHostStanding,
   readStanding,
   redeployWarning,
 } from '../adapters/processes/redeploy-warning.js';
@@ -127,7 +128,7 @@ function examineDevices(host: HostInfo | null, settings: Settings): Check[] {
 /** Whether ending a worker of this machine would end the host too. */
 function examineRedeploy(host: HostInfo | null): Check[] {
   if (host === null) return [];
-  const standing = readStanding(host.pid);
+  const standing = readHostStanding(host);
   const warnings = findWorkers()
     .map((pid) => readStanding(pid))
     .map((worker) =>

@@ -160,6 +160,8 @@ export interface ProgramListing extends ProgramPlace {
 export interface HostInfo {
   readonly hostId: string;
   readonly pid: number;
+  /** Where `pid` counts, as /proc/self/ns/pid names it; absent: an earlier host, or it could not be seen. */
+  readonly pidNamespace?: string;
   readonly build: string;
   readonly protocol: number;
   readonly startedAtMs: number;

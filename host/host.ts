@@ -36,6 +36,7 @@ import {
   unsignLock,
 } from './host-record.js';
 import { tryLock, type FileHandleLike } from './lock.js';
+import { readPidNamespace } from './process-table.js';
 import { createPrograms, type Programs } from './programs.js';
 import { createSpareShim } from './spare-shim.js';
 import { createHostServer, type HostServer, type RequestCaller } from './server.js';
@@ -136,9 +137,11 @@ async function serve(
     onRemark,
     isClosing: () => isClosing,
   });
+  const pidNamespace = await readPidNamespace('self');
   const base = {
     hostId: openHostId(stateDir),
     pid: process.pid,
+    ...(pidNamespace === null ? {} : { pidNamespace }),
     build: options.build ?? 'unnamed',
     protocol: HOST_PROTOCOL_VERSION,
     startedAtMs: Date.now(),

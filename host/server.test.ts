@@ -2,6 +2,7 @@ import {
   chmodSync,
   mkdirSync,
   readFileSync,
+  readlinkSync,
   rmSync,
   symlinkSync,
   utimesSync,
@@ -84,6 +85,7 @@ describe('the socket of the process host', () => {
     const { info } = await host.connect();
     expect(info).toMatchObject({
       pid: process.pid,
+      pidNamespace: readlinkSync('/proc/self/ns/pid'),
       build: '1.2.3',
       protocol: HOST_PROTOCOL_VERSION,
       containment: 'processGroup',

@@ -28,6 +28,7 @@ import { loadWorkerConfig, type WorkerConfig } from './config.js';
 import { describeRun } from './describe-run.js';
 import {
   readFirstProcess,
+  readHostStanding,
   readStanding,
   redeployWarning,
 } from '../adapters/processes/redeploy-warning.js';
@@ -87,7 +88,7 @@ async function introduceHost({ processes }: Adapters): Promise<void> {
     remark(`Process host ${host.pid} (build ${host.build}): ${host.promise}`);
     const self = readStanding('self');
     const warning =
-      self === null ? null : redeployWarning(self, readStanding(host.pid), readFirstProcess());
+      self === null ? null : redeployWarning(self, readHostStanding(host), readFirstProcess());
     if (warning !== null) remark(`Warning: ${warning}`);
   } catch (error) {
     const hint = (error as { hint?: unknown }).hint;

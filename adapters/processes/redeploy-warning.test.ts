@@ -1,5 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { readStanding, redeployWarning, type ProcessStanding } from './redeploy-warning.js';
+import type { HostInfo } from '../../core/host-protocol.js';
+import {
+  readHostStanding,
+  readStanding,
+  redeployWarning,
+  type ProcessStanding,
+} from './redeploy-warning.js';
 
 describe('the warning about a redeploy', () => {
   const standing = (changes: Partial<ProcessStanding> = {}): ProcessStanding => ({
@@ -46,6 +52,26 @@ describe('the warning about a redeploy', () => {
     expect(
       redeployWarning(standing(shared), standing({ pid: 200, ...shared }), 'systemd'),
     ).toBeNull();
+  });
+
+  it('is about the host, not about who has its pid here', () => {
+    const info: HostInfo = {
+      hostId: 'this',
+      pid: process.pid,
+      build: '',
+      protocol: 1,
+      startedAtMs: 0,
+      containment: 'processGroup',
+      promise: '',
+      devices: [],
+    };
+    const own = readStanding('self');
+    expect(own).not.toBeNull();
+    const { pidNamespace = '' } = own ?? {};
+    expect(readHostStanding({ ...info, pidNamespace })).toMatchObject({ pid: process.pid });
+    // In another container, and of a build that did not say where.
+    expect(readHostStanding({ ...info, pidNamespace: 'pid:[1]' })).toBeNull();
+    expect(readHostStanding(info)).toBeNull();
   });
 
   it('is made of what /proc tells', () => {

@@ -1,5 +1,6 @@
 /** Says when ending this worker would end the process host too, and with it every training. */
 import { readFileSync, readlinkSync } from 'node:fs';
+import type { HostInfo } from '../../core/host-protocol.js';
 
 /** Where a process stands, as /proc tells. */
 export interface ProcessStanding {
@@ -25,6 +26,12 @@ export function readStanding(pid: number | 'self'): ProcessStanding | null {
   } catch {
     return null;
   }
+}
+
+/** The standing of a process host; null when it cannot be seen from here: its pid may be that of somebody else. */
+export function readHostStanding({ pid, pidNamespace }: HostInfo): ProcessStanding | null {
+  const standing = readStanding(pid);
+  return standing?.pidNamespace === pidNamespace ? standing : null;
 }
 
 /** Programs that are pid 1 of a container for the one process that they start. */

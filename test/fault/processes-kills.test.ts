@@ -166,11 +166,11 @@ describe.concurrent('a program whose surroundings are killed', () => {
       kill(stale.pid, 'SIGCONT');
       const line = (await run.output()).split('\n').length;
       // A stale worker has a few seconds to do harm.
-      await run.reached(Math.min(line + 30, 149));
+      await run.reached(Math.min(line + 30, 239));
       expect(await site.witness.count('term')).toBe(0);
       await expectRun(site, run, { status: 'succeeded', starts: 1 });
     },
-    { witness: { lines: 150 } },
+    { witness: { lines: 240 } },
   );
 
   programCase(
