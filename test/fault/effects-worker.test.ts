@@ -151,9 +151,10 @@ test('a worker that is frozen with its submission under way, and thaws beside an
   await expect.poll(async () => (await fired()).held, { timeout: 60_000 }).toBe(1);
   process.kill(frozen.pid, 'SIGSTOP');
   const other = await network.startWorker();
-  // The other worker has looked, found nothing, and waits until the request can no longer arrive.
+  // The other worker has looked, found nothing, and waits until the request can no longer arrive. The frozen one's
+  // open polls take the next attempts for as long as the server keeps them: a minute.
   await expect
-    .poll(async () => (await requests(CLAIMS)).requests, { timeout: 60_000 })
+    .poll(async () => (await requests(CLAIMS)).requests, { timeout: 120_000 })
     .toBeGreaterThan(0);
   const view = await viewOf(handle);
   expect(view.error).toBeUndefined();
@@ -169,7 +170,7 @@ test('a worker that is frozen with its submission under way, and thaws beside an
   expect((await fired()).kinds).toEqual(['hold']);
   await expectOne();
   await other.end('SIGTERM');
-}, 180_000);
+}, 300_000);
 
 test('a workflow that is reset to before its submission looks it up', async () => {
   const worker = await network.startWorker();
