@@ -3,7 +3,7 @@ import { cp, readFile, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, expect } from 'vitest';
 import { PACKAGE_ROOT } from '../support/local-network.js';
-import { expectRun, kill, killHost, programCase } from '../support/program-site.js';
+import { expectRun, kill, killHost, killWithShim, programCase } from '../support/program-site.js';
 import { until } from '../support/until.js';
 import { parentOf } from '../support/witness.js';
 
@@ -68,9 +68,10 @@ describe.concurrent('a program whose surroundings are killed', () => {
       kill(worker.pid, 'SIGSTOP');
       await until('the end of the program', async () => (await site.witness.count('end')) === 1);
       await worker.end('SIGKILL');
-      expect(await run.pending()).toMatchObject({ attempt: 1 });
+      const attempt = (await run.pending())?.attempt ?? 0;
+      expect(attempt).toBeGreaterThan(0);
       await site.startWorker();
-      await expectRun(site, run, { status: 'succeeded', starts: 1, attempts: 2 });
+      await expectRun(site, run, { status: 'succeeded', starts: 1, attempts: attempt + 1 });
     },
     { witness: { lines: 20 } },
   );
@@ -136,8 +137,8 @@ describe.concurrent('a program whose surroundings are killed', () => {
       const run = await site.start();
       await run.reached(seeded.between(1, 45));
       const host = await site.hostInfo();
-      const pids = [...(await site.witness.processes()), host?.pid ?? 0, worker.pid];
-      for (const pid of pids) kill(pid, 'SIGKILL');
+      for (const pid of [worker.pid, host?.pid ?? 0]) kill(pid, 'SIGKILL');
+      await killWithShim(site);
       await worker.end('SIGKILL');
       await until(
         'nothing of it to live',

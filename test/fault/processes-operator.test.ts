@@ -19,6 +19,7 @@ import type { FaultRun } from '../support/fault-site.js';
 import {
   expectRun,
   kill,
+  killWithShim,
   killHost,
   programCase,
   type ProgramSite,
@@ -119,7 +120,7 @@ describe.concurrent('a training with a checkpoint', () => {
       const run = await startTraining(site);
       await run.reached(seeded.between(5, 45), 1, 'trained');
       const host = await killHost(site);
-      for (const pid of await site.witness.processes()) kill(pid, 'SIGKILL');
+      await killWithShim(site);
       await worker.end('SIGKILL');
       expect(host.pid).toBeGreaterThan(0);
       await site.startWorker();

@@ -148,6 +148,20 @@ export function kill(pid: number, signal: NodeJS.Signals): void {
   process.kill(pid, signal);
 }
 
+/** Kills the program with its shim, the shim first, so that nobody records how it ended. */
+export async function killWithShim({ witness }: Pick<ProgramSite, 'witness'>): Promise<void> {
+  const pids = await witness.processes();
+  if (pids.length === 0) throw new Error('There is nobody to kill.');
+  for (const pid of pids) {
+    try {
+      kill(pid, 'SIGKILL');
+    } catch (error) {
+      // The first of a namespace takes the others with it.
+      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+    }
+  }
+}
+
 /** Kills the host that listens, and waits until nobody does or another one. */
 export async function killHost(site: FaultSite): Promise<HostInfo> {
   const info = await site.hostInfo();

@@ -40,7 +40,7 @@ export interface Witness {
   output(afterLine?: number): string;
   entries(): Promise<JournalEntry[]>;
   count(event: JournalEntry['event']): Promise<number>;
-  /** Everything that belongs to it and lives: shim and shells around it included. */
+  /** Everything that belongs to it and lives, its shim first. */
   processes(): Promise<number[]>;
   /** The program itself, without shim and children; undefined when it does not live. */
   program(): Promise<number | undefined>;
@@ -79,8 +79,8 @@ export function createWitness(options: WitnessOptions): Witness {
     entries,
     count: async (event) => (await entries()).filter((entry) => entry.event === event).length,
     processes: async () => [
-      ...(await processesNaming(journal)),
       ...(await shimsOf(stateDir, journal)),
+      ...(await processesNaming(journal)),
     ],
     async program() {
       const pids = await processesNaming(journal);
