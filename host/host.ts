@@ -129,10 +129,11 @@ async function serve(
   });
   let isClosing = false;
   const shims = { index: folder.programs, containment, flock: await findFlock() };
+  const spareShim = createSpareShim(shims);
   const programs = createPrograms({
     stateDir,
     shims,
-    spareShim: createSpareShim(shims),
+    spareShim,
     queue: createDeviceQueue(devices),
     onRemark,
     isClosing: () => isClosing,
@@ -158,6 +159,7 @@ async function serve(
   );
   await Promise.race([firstLook, sleep(DEVICES_WAIT_MS, undefined, { ref: false })]);
   await programs.takeOver();
+  spareShim.refill();
 
   const idle = createIdleWatch(options.idleExitMs, () => programs.isIdle(), stopLater);
   const answer = createAnswers({
@@ -183,7 +185,7 @@ async function serve(
   const folderWatch = setInterval(() => {
     if (isClosing) return;
     if (isOurFolder()) {
-      programs.lookAfter();
+      spareShim.renew();
       return;
     }
     onRemark(`${folder.root} was removed, so this process host ends; its programs go on`);
@@ -203,6 +205,7 @@ async function serve(
     await server.close();
     if (!leavePrograms) await programs.endAll(reason);
     await programs.detach();
+    await spareShim.close();
     if (isOurFolder()) unsignLock(folder.lock);
     closeSync(directory);
     await lock.close();

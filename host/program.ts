@@ -59,7 +59,7 @@ export interface ProgramRequest {
   readonly onEvent: (event: ProgramEvent) => void;
   readonly onRemark: (text: string) => void;
   /** Called when it has ended, before `ended` resolves. */
-  readonly onEnded: () => Promise<void>;
+  readonly onEnded: () => void;
 }
 
 export interface Program {
@@ -263,7 +263,7 @@ export async function followProgram(request: ProgramRequest): Promise<Program> {
     });
     await settle(outcome);
     state = 'ended';
-    await request.onEnded();
+    request.onEnded();
     resolveEnded(outcome);
   }
 

@@ -22,8 +22,6 @@ export interface Programs {
   endRun(params: Params<'endRun'>): Promise<HostMethods['endRun']['result']>;
   extend(params: Params<'extend'>): Promise<HostMethods['extend']['result']>;
   list(): readonly ProgramListing[];
-  /** To be called every few seconds, also while there is no program. */
-  lookAfter(): void;
   /** True when nothing lives, waits or is under way. */
   isIdle(): boolean;
   /** Goes through the index of live starts; once, before anything is served. */
@@ -106,7 +104,6 @@ export function createPrograms(context: StepContext): Programs {
 
     extend: async ({ byMs, ...step }) => ({ endsAtMs: await stepOf(step).extend(byMs) }),
     list: () => [...steps.values()].flatMap((step) => step.listings()),
-    lookAfter: () => context.spareShim.renew(),
     isIdle: () => [...steps.values()].every((step) => step.isIdle),
 
     async takeOver() {
@@ -122,7 +119,6 @@ export function createPrograms(context: StepContext): Programs {
         if (kept.has(name.replace(/\.lock$/, '.json'))) continue;
         await unlink(path.join(context.shims.index, name)).catch(() => {});
       }
-      context.spareShim.refill();
     },
 
     async endAll(reason) {
@@ -136,7 +132,6 @@ export function createPrograms(context: StepContext): Programs {
       for (const step of steps.values()) for (const program of step.programs) program.detach();
       if (ticker !== null) clearInterval(ticker);
       ticker = null;
-      await context.spareShim.close();
     },
   };
 }

@@ -52,6 +52,12 @@ describe('a shim that is started ahead', () => {
     expect(second.marker).not.toBe(first.marker);
   });
 
+  it('is waited for by a program that comes while it is started', async () => {
+    const [first = ''] = spares();
+    expect(await endOf(run(await host.connect(), shellSpec('exit 3')))).toMatchObject({ code: 3 });
+    expect(`${owner(1).marker}.spare`).toBe(first);
+  });
+
   it('is passed over when it was killed', async () => {
     const { pid, marker } = await spare();
     process.kill(pid, 'SIGKILL');

@@ -63,6 +63,8 @@ export function createSpareShim(context: ShimContext): SpareShim {
 
   return {
     async take() {
+      // Before another is started: it began earlier.
+      if (spare === null) await starting;
       const found = spare;
       spare = null;
       timer ??= setTimeout(refill, REFILL_AFTER_MS);

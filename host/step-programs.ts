@@ -375,7 +375,7 @@ export class StepPrograms {
       lockFile: lockFileOf(shims.index, owner.marker),
       onEvent: (event) => this.#tell(owner.marker, event),
       onRemark,
-      onEnded: async () => {
+      onEnded: () => {
         forgetIndex(shims.index, owner.marker);
         const at = this.#programs.findIndex((one) => one.owner.marker === owner.marker);
         if (at !== -1) this.#programs.splice(at, 1);

@@ -2,6 +2,7 @@
  * Every write, fsync, rename and the like of host and shim is the last one once, or fails once: the host is driven
  * over its socket, as a worker drives it, until the program has ended as it should.
  */
+import { randomUUID } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, describe, expect } from 'vitest';
@@ -15,9 +16,11 @@ import { faultCase, type FaultRound } from '../support/fault-case.js';
 import { inFolder } from '../support/in-folder.js';
 import { startProgram, type Program } from '../support/local-network.js';
 import {
+  drawnNames,
   mayTrace,
   startTracedHost,
   type Injection,
+  type SeenCall,
   type TracedHost,
 } from '../support/traced-host.js';
 import { until } from '../support/until.js';
@@ -33,6 +36,9 @@ interface Machine {
   readonly folder: string;
   readonly witness: Witness;
   readonly spec: HostProgramSpec;
+  /** How the names begin that are drawn on it: no other machine draws them. */
+  readonly names: string;
+  hostsBegun: number;
   readonly hosts: Program[];
   traced: TracedHost | null;
 }
@@ -146,9 +152,15 @@ async function connectOrStart(machine: Machine): Promise<HostClient> {
   });
 }
 
-function startHost({ stateDir }: Machine): Promise<Program> {
+function startHost(machine: Machine): Promise<Program> {
   const { PATH, HOME } = process.env;
-  return startProgram('host/main.js', ['--state-dir', stateDir], { PATH, HOME });
+  const env = { PATH, HOME, ...drawnNames(namesOfNextHost(machine)) };
+  return startProgram('host/main.js', ['--state-dir', machine.stateDir], env);
+}
+
+function namesOfNextHost(machine: Machine): string {
+  machine.hostsBegun += 1;
+  return machine.names + String(machine.hostsBegun).padStart(2, '0');
 }
 
 async function withMachine<T>(
@@ -171,7 +183,16 @@ async function withMachine<T>(
       server: null,
       limits: { stepMs: 60_000, graceMs: 2_000, minFreeBytes: 0, outputBytes: 1_000_000 },
     };
-    const machine: Machine = { stateDir, folder, witness, spec, hosts: [], traced: null };
+    const machine: Machine = {
+      stateDir,
+      folder,
+      witness,
+      spec,
+      names: randomUUID().slice(0, 24),
+      hostsBegun: 0,
+      hosts: [],
+      traced: null,
+    };
     return body(machine);
   });
 }
@@ -198,7 +219,12 @@ async function pass<T>(
   return withMachine(round, scenario, async (machine) => {
     const { witness, stateDir } = machine;
     if (scenario === 'a program that is taken over') await leaveRunning(machine);
-    const host = await startTracedHost(stateDir, machine.folder, injection);
+    const host = await startTracedHost(
+      stateDir,
+      machine.folder,
+      injection,
+      namesOfNextHost(machine),
+    );
     machine.traced = host;
     await until('the host to listen or to end', async () => {
       if (!host.isAlive()) return true;
@@ -233,14 +259,10 @@ async function pass<T>(
   });
 }
 
-/** Near ones are the likely ones, so they are tried more than once. */
-const NEAR = [0, 1, -1, 2, -2, 3, -3];
-const SHIFTS = [
-  ...NEAR,
-  ...[4, 5, 6, 7, 8, 9, 10, 11, 12].flatMap((n) => [n, -n]),
-  ...NEAR,
-  ...NEAR,
-];
+/** For a call that is numbered among others: about every second try meets it. */
+const TRIES = 30;
+/** For a call with a file of its own, on a machine so loaded that the host comes to it another way. */
+const TRIES_WITH_FILE = 3;
 
 /** The fault at every call that an undisturbed pass makes; returns how many there were. */
 async function sweep(
@@ -252,25 +274,32 @@ async function sweep(
   expect(calls.length).toBeGreaterThan(5);
   const missing = new Set(calls.map(({ what }) => what));
   const failures: string[] = [];
-  // Among all of a name one may come a number earlier or later: then it is tried again.
-  for (const [turn, shift] of SHIFTS.entries()) {
-    if (missing.size === 0) break;
-    const waiting = calls
-      .filter(({ what, file }) => turn === 0 || (missing.has(what) && file === null))
-      .map((call) => ({ ...call, number: Math.max(1, call.number + shift), fault: faultOf() }));
-    const work = async (): Promise<void> => {
-      for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
-        try {
-          missing.delete((await pass(round, scenario, next, (host) => host.fired())) ?? '');
-        } catch (error) {
-          const { thread, number, fault, what } = next;
-          failures.push(`${what} (${thread} ${number}) ${fault}: ${(error as Error).message}`);
-          missing.delete(what);
-        }
+  const meet = async (call: SeenCall): Promise<void> => {
+    let { number } = call;
+    for (let left = call.file === null ? TRIES : TRIES_WITH_FILE; left > 0; left -= 1) {
+      const next: Injection = { ...call, number, fault: faultOf() };
+      try {
+        const [fired, seen] = await pass(round, scenario, next, (host) =>
+          Promise.all([host.fired(), host.calls()]),
+        );
+        missing.delete(fired ?? '');
+        if (!missing.has(call.what)) return;
+        // Where it was this time; it was not reached when another one met the fault.
+        const there = seen.find(({ what }) => what === call.what);
+        if (call.file === null) number = there?.number ?? number + 1;
+      } catch (error) {
+        const { thread, fault } = next;
+        failures.push(`${call.what} (${thread} ${number}) ${fault}: ${(error as Error).message}`);
+        missing.delete(call.what);
+        return;
       }
-    };
-    await Promise.all(Array.from({ length: AT_ONE_TIME }, work));
-  }
+    }
+  };
+  const waiting = [...calls];
+  const work = async (): Promise<void> => {
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) await meet(next);
+  };
+  await Promise.all(Array.from({ length: AT_ONE_TIME }, work));
   if (failures.length > 0) {
     throw new Error(`${failures.length} of ${calls.length} calls:\n${failures.join('\n')}`);
   }

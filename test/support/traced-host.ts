@@ -3,8 +3,8 @@
  *
  * Node's asynchronous calls are made by a pool, here of one thread, and its synchronous ones by the main thread. A call
  * is named by its thread, its name, its file, and its number among those that are equal in that, as strace counts
- * them; a run without a fault lists them. Files whose names are drawn differ from run to run: their calls are
- * numbered by thread and name alone.
+ * them; a run without a fault lists them. Names that the host draws begin with a word that we know. What goes over a
+ * socket has no file: it is numbered among all of that name in its thread, where one may come a number later.
  */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -40,7 +40,7 @@ export type TracedThread = 'main' | 'pool';
 export interface TracedCall {
   readonly thread: TracedThread | 'shim';
   readonly name: string;
-  /** Relative to the state folder; null for one whose name is drawn. */
+  /** Relative to the state folder, with `…` for the beginning of a drawn name; null for what goes over a socket. */
   readonly file: string | null;
   /** From 1. */
   readonly number: number;
@@ -74,12 +74,21 @@ export function mayTrace(): boolean {
   }
 }
 
-/** Starts a host that is traced from its first own instruction on; with `injection`, only that thread is. */
+/** The environment in which the names that a host draws begin with `names`, a UUID's first 24 to 26 characters. */
+export function drawnNames(names: string): NodeJS.ProcessEnv {
+  const preload = fileURLToPath(new URL('drawn-names.cjs', import.meta.url));
+  return { NODE_OPTIONS: `--require=${preload}`, ADIT_TEST_NAMES: names };
+}
+
+/**
+ * Starts a host that is traced from its first own instruction on; with `injection`, only that thread is. What it draws
+ * begins with `names` (see {@link drawnNames}), of which the first 24 characters are the same for all hosts of a test.
+ */
 export async function startTracedHost(
   stateDir: string,
   folder: string,
   injection: Injection | null,
-  env: NodeJS.ProcessEnv = {},
+  names: string,
 ): Promise<TracedHost> {
   const own = await mkdtemp(path.join(folder, 'trace-'));
   const threadsFile = path.join(own, 'threads');
@@ -94,7 +103,13 @@ export async function startTracedHost(
       stateDir,
     ],
     {
-      env: { PATH, HOME, UV_THREADPOOL_SIZE: '1', ADIT_TEST_THREADS: threadsFile, ...env },
+      env: {
+        PATH,
+        HOME,
+        UV_THREADPOOL_SIZE: '1',
+        ADIT_TEST_THREADS: threadsFile,
+        ...drawnNames(names),
+      },
       stdio: 'ignore',
       detached: true,
     },
@@ -108,6 +123,10 @@ export async function startTracedHost(
   if (threads.pool.length !== 1) throw new Error('The pool of the host has not one thread.');
   const ids = { main: String(pid), pool: threads.pool[0] ?? '' };
   const traces = { main: path.join(own, 'main'), pool: path.join(own, 'pool') };
+  const drawn = names.slice(0, 24);
+  const filesOf = (line: string): string[] => filesIn(line, stateDir, drawn);
+  const describeCall = (line: string): string =>
+    `${/(\w+)\(/.exec(line)?.[1] ?? ''}(${filesOf(line).join(', ')})`;
   const tracers: ChildProcess[] = [];
   if (injection === null) {
     tracers.push(await attach(['-y', '-o', traces.main, '-e', `trace=${CALLS}`, '-p', ids.main]));
@@ -120,7 +139,7 @@ export async function startTracedHost(
         '-o',
         thread === 'pool' ? traces.pool : traces.main,
         ...(thread === 'shim' ? ['-f'] : []),
-        ...(file === null ? [] : ['-P', path.join(stateDir, file)]),
+        ...(file === null ? [] : ['-P', path.join(stateDir, file.replace('…', drawn))]),
         '-e',
         `trace=${name}`,
         '-e',
@@ -148,12 +167,12 @@ export async function startTracedHost(
           const name = /^(\w+)\(/.exec(line)?.[1];
           if (name === undefined) continue;
           const ofName = count(name);
-          const first = filesOf(line, stateDir)[0];
+          const first = filesOf(line)[0];
           if (first === undefined) continue;
-          const drawn = first.includes('…') || first === WORD || first === OPENING;
-          const number = drawn ? ofName : count(`${name} ${first}`);
-          const file = drawn ? null : first;
-          found.push({ thread, name, file, number, what: describeCall(line, stateDir) });
+          const isSocket = first === WORD || first === OPENING;
+          const number = isSocket ? ofName : count(`${name} ${first}`);
+          const file = isSocket ? null : first;
+          found.push({ thread, name, file, number, what: describeCall(line) });
         }
       }
       return found;
@@ -166,7 +185,7 @@ export async function startTracedHost(
         // The host is killed at its end, too: only a call that did not come back met the fault.
         const hit =
           injected ?? (/= \?|unfinished/.test(lines[last] ?? '') ? lines[last] : undefined);
-        if (hit !== undefined) return describeCall(hit, stateDir);
+        if (hit !== undefined) return describeCall(hit);
       }
       return null;
     },
@@ -186,19 +205,14 @@ export async function startTracedHost(
 const WORD = 'the word to the shim';
 const OPENING = 'the opening of a shim';
 
-/** The files of the state folder that a call names, relative to it; what is drawn in their names is left out. */
-function filesOf(line: string, stateDir: string): string[] {
+/** The files of the state folder that a call names, relative to it, with `…` for `drawn`. */
+function filesIn(line: string, stateDir: string, drawn: string): string[] {
   if (/<(socket|UNIX-STREAM):\S+>, "\{\\nexec /.test(line)) return [WORD];
   if (/<(socket|UNIX-STREAM):\S+>, "trap : /.test(line)) return [OPENING];
   return [...line.matchAll(/[<"](\/[^>"]*)/g)]
     .map(([, file = '']) => file)
     .filter((file) => file.startsWith(stateDir))
-    .map((file) => path.relative(stateDir, file).replaceAll(/[0-9a-f-]{8,}|\d{4,}/g, '…'));
-}
-
-/** `rename(host/secret.tmp, host/secret)`. */
-function describeCall(line: string, stateDir: string): string {
-  return `${/(\w+)\(/.exec(line)?.[1] ?? ''}(${filesOf(line, stateDir).join(', ')})`;
+    .map((file) => path.relative(stateDir, file).replace(drawn, '…'));
 }
 
 async function attach(args: readonly string[]): Promise<ChildProcess> {

@@ -120,8 +120,10 @@ export async function shimsOf(stateDir: string, text: string): Promise<number[]>
   const index = path.join(stateDir, 'host', 'programs');
   return processesWhere(async (pid) => {
     const words = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0');
-    const spare = words.find((word) => path.dirname(word) === index && word.endsWith('.spare'));
-    if (spare === undefined || existsSync(spare)) return false;
+    // Its last word: a tracer may name it, too.
+    const spare = words.at(-2) ?? '';
+    if (path.dirname(spare) !== index || !spare.endsWith('.spare')) return false;
+    if (existsSync(spare)) return false;
     const entry = readIndex(spare.replace(/spare$/, 'json'));
     if (entry === null) return true;
     const { root } = programFiles(stateDir, entry);
