@@ -204,6 +204,10 @@ async function leaveRunning(machine: Machine): Promise<void> {
   const place = { ...STEP, start: 1 };
   const following = client.call('run', { place, token: 1, spec: machine.spec, mayStart: true });
   await until('the program to run', async () => (await machine.witness.count('start')) === 1);
+  // Or the next host would find it in one pass, and not in another.
+  const index = path.join(machine.stateDir, 'host', 'programs');
+  const isSpare = (name: string): boolean => name.endsWith('.spare');
+  await until('the next spare shim', async () => (await readdir(index)).some(isSpare));
   const lost = expect(following).rejects.toMatchObject({ code: 'HOST_UNAVAILABLE' });
   await host.end('SIGKILL');
   await lost;
