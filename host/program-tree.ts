@@ -22,6 +22,7 @@ import {
   readPidNamespace,
   readProcesses,
   readProcFile,
+  readStat,
   type ProcessIdentity,
   type ProcessStat,
 } from './process-table.js';
@@ -201,19 +202,28 @@ async function cgroupFolders(cgroup: string): Promise<string[]> {
   return folders;
 }
 
+/** What has not become another program after this time was not about to. */
+const SETTLED_AFTER_MS = 100;
+
 /**
  * Sends a signal that a program may expect, such as USR1 before a limit. Only processes that handle it get it: the
- * shell around a trainer, or its helpers, would die of it. KILL, STOP and CONT go to all. Returns how many got it.
+ * shell around a trainer, or its helpers, would die of it. A child handles between fork and exec what its parent
+ * handles, so who does is asked twice. KILL, STOP and CONT go to all, at once. Returns how many got it.
  */
 export async function signalTree(tree: TreeRecord, signal: NodeJS.Signals): Promise<number> {
-  const number = SIGNALS_FOR_ALL.has(signal) ? null : signalNumber(signal);
+  const members = await findMembers(tree);
+  if (SIGNALS_FOR_ALL.has(signal)) return members.filter(({ pid }) => send(pid, signal)).length;
+  const number = signalNumber(signal);
   const shim = shimOf(tree);
+  const handling = members.filter(
+    ({ pid }) => pid !== tree.leader.pid && pid !== shim.pid && handlesSignal(pid, number),
+  );
+  if (handling.length === 0) return 0;
+  await sleep(SETTLED_AFTER_MS);
   let sent = 0;
-  for (const { pid } of await findMembers(tree)) {
-    const handles =
-      number === null ||
-      (pid !== tree.leader.pid && pid !== shim.pid && (await handlesSignal(pid, number)));
-    if (handles && send(pid, signal)) sent += 1;
+  for (const { pid, startTicks } of handling) {
+    const isSame = (await readStat(pid))?.startTicks === startTicks;
+    if (isSame && handlesSignal(pid, number) && send(pid, signal)) sent += 1;
   }
   return sent;
 }
@@ -228,8 +238,8 @@ function signalNumber(signal: NodeJS.Signals): number {
   return number;
 }
 
-async function handlesSignal(pid: number, number: number): Promise<boolean> {
-  const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '');
+function handlesSignal(pid: number, number: number): boolean {
+  const status = readProcFile(`/proc/${pid}/status`);
   const caught = /^SigCgt:\s*([0-9a-f]+)$/m.exec(status)?.[1];
   return caught !== undefined && ((BigInt(`0x${caught}`) >> BigInt(number - 1)) & 1n) === 1n;
 }
