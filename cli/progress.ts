@@ -12,7 +12,8 @@ import type { StepWords } from './step-words.js';
 
 /** Without a terminal a step's changing status is printed at most this often. */
 const PLAIN_STATUS_EVERY_MS = 5_000;
-const BLOCKS = new Set(['foreach', 'try', 'if', 'item', 'stop', 'block']);
+const TURNS = ['item', 'iteration'];
+const BLOCKS = new Set(['foreach', 'repeat', 'parallel', 'try', 'if', 'stop', 'block', ...TURNS]);
 
 export interface ProgressView {
   /** `words` are added to the steps that have ended. */
@@ -107,7 +108,10 @@ function endedLine(step: StepView, word: string | undefined): string | null {
   const isBlock = BLOCKS.has(step.uses);
   if (step.status === 'skipped')
     return isBlock ? null : paint.dim(`– ${clean(step.path)}  skipped`);
-  if (isBlock && (step.status === 'succeeded' || step.error === undefined || step.uses === 'item'))
+  if (
+    isBlock &&
+    (step.status === 'succeeded' || step.error === undefined || TURNS.includes(step.uses))
+  )
     return null;
   const name = `${clean(step.path)}  ${paint.dim(clean(step.uses))}`;
   const time = durationOf(step);

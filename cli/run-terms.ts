@@ -1,4 +1,5 @@
 import { parseDuration } from '../core/duration.js';
+import { innerBlocks } from '../core/inner-blocks.js';
 import type { Plan, PlanStep } from '../core/plan.js';
 import { findStepPath, unknownStepReport } from '../core/plan-paths.js';
 import { CliFailure, EXIT } from './failure.js';
@@ -45,26 +46,12 @@ export function stepsOf(
 ): { readonly path: string; readonly id?: string; readonly step: PlanStep }[] {
   return steps.flatMap((step) => {
     const path = `${prefix}${step.key}`;
-    const own = { path, ...(step.id === undefined ? {} : { id: step.id }), step };
-    switch (step.kind) {
-      case 'foreach':
-        return [own, ...stepsOf(step.steps, `${path}/`)];
-      case 'try':
-        return [
-          own,
-          ...stepsOf(step.steps, `${path}/`),
-          ...stepsOf(step.finally, `${path}/finally/`),
-        ];
-      case 'if':
-        return [
-          own,
-          ...stepsOf(step.then, `${path}/then/`),
-          ...stepsOf(step.else, `${path}/else/`),
-        ];
-      case 'step':
-      case 'stop':
-        return [own];
-    }
+    return [
+      { path, ...(step.id === undefined ? {} : { id: step.id }), step },
+      ...innerBlocks(step).flatMap(({ steps: inner, infix }) =>
+        stepsOf(inner, `${path}${infix.replace('#*', '')}`),
+      ),
+    ];
   });
 }
 

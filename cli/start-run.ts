@@ -2,6 +2,7 @@ import { defineSearchAttributeKey, SearchAttributeType } from '@temporalio/commo
 import { createEvidence } from '../adapters/evidence/evidence.js';
 import type { Settings } from '../adapters/settings/settings.js';
 import { registerSearchAttributes } from '../adapters/temporal-server/prepare-namespace.js';
+import { innerBlocks } from '../core/inner-blocks.js';
 import type { Network, Plan, PlanStep } from '../core/plan.js';
 import {
   SEARCH_ATTRIBUTES,
@@ -123,31 +124,13 @@ function planAsList(plan: Plan): string {
 
 function listOf(step: PlanStep, depth: number): string[] {
   const item = (text: string): string => `${'  '.repeat(depth)}- ${text}`;
-  const inside = (steps: readonly PlanStep[]): string[] =>
-    steps.flatMap((inner) => listOf(inner, depth + 1));
-  switch (step.kind) {
-    case 'step':
-      return [item(`\`${step.key}\` ${step.uses}`)];
-    case 'foreach':
-      return [
-        item(`\`${step.key}\` foreach, at most ${step.limit} at one time`),
-        ...inside(step.steps),
-      ];
-    case 'try':
-      return [
-        item(`\`${step.key}\` try`),
-        ...inside(step.steps),
-        item('finally'),
-        ...inside(step.finally),
-      ];
-    case 'if':
-      return [
-        item(`\`${step.key}\` if`),
-        ...inside(step.then),
-        ...(step.else.length > 0 ? [item('else'), ...inside(step.else)] : []),
-      ];
-    case 'stop':
-      break;
-  }
-  return [item(`\`${step.key}\` ${step.kind}`)];
+  const words = step.kind === 'step' ? step.uses : step.kind;
+  const limit = step.kind === 'foreach' ? `, at most ${step.limit} at one time` : '';
+  return [
+    item(`\`${step.key}\` ${words}${limit}`),
+    ...innerBlocks(step).flatMap(({ steps, title }) => [
+      ...(title === '' ? [] : [item(title)]),
+      ...steps.flatMap((inner) => listOf(inner, depth + 1)),
+    ]),
+  ];
 }

@@ -14,6 +14,14 @@ export function parseDuration(text: string): number | null {
   return Number.isSafeInteger(ms) && ms > 0 ? ms : null;
 }
 
+/** True for a moment as ISO 8601 with a zone, `2026-01-31T12:00:00Z`. */
+export function isTimestamp(text: string): boolean {
+  return (
+    /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?:Z|[+-]\d{2}:\d{2})$/.test(text) &&
+    !Number.isNaN(Date.parse(text))
+  );
+}
+
 /** A duration for people: `350ms`, `4.2s`, `3m 05s`, `2h 10m`, `3d 4h`. */
 export function formatDuration(ms: number): string {
   if (ms < 1_000) return `${Math.round(ms)}ms`;

@@ -30,6 +30,7 @@ export const STEP_ERRORS = {
   EXPRESSION_FAILED: failed,
   STATE_TOO_LARGE: failed,
   FOREACH_FAILED: failed,
+  REPEAT_LIMIT_REACHED: failed,
   NETWORK_MISMATCH: failed,
   ROUND_RUNNING: stopped,
   DECISION_INVALID: failed,

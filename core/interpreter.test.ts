@@ -261,7 +261,7 @@ describe('try and finally', () => {
 
   test('finally runs after a cancellation, and the run ends as cancelled', async () => {
     const world = await run(planOf(guarded), ({ path }, self) => {
-      if (path === 'guard/a') self.cancelled = true;
+      if (path === 'guard/a') self.cancel();
       return ok();
     });
     expect(world.result).toBe('cancelled');

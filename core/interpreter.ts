@@ -12,17 +12,31 @@
 import { evaluate, evaluateTemplate } from './evaluate.js';
 import { condition, scopeOf, type Frame } from './frame.js';
 import type { Json, JsonObject } from './json.js';
-import type { ForeachStep, IfStep, Plan, PlanStep, StopStep, TryStep } from './plan.js';
+import { catchInfix, hasItems, innerBlocks } from './inner-blocks.js';
+import type {
+  CatchClause,
+  ForeachStep,
+  IfStep,
+  ParallelStep,
+  Plan,
+  PlanStep,
+  RepeatStep,
+  StopStep,
+  TryStep,
+} from './plan.js';
 import { findStepPath, isInside, unknownStepReport } from './plan-paths.js';
 import type { Powers } from './powers.js';
 import { runActivityStep } from './run-activity-step.js';
 import { runForeach } from './run-foreach.js';
+import { runParallel } from './run-parallel.js';
+import { runRepeat } from './run-repeat.js';
 import {
   MAX_RUN_OUTPUT_BYTES,
   type RunResult,
   type RunState,
   type StepState,
 } from './run-state.js';
+import { runWait } from './run-wait.js';
 import { assertSize, expression, StepEnd } from './step-end.js';
 import { StepStates } from './step-states.js';
 
@@ -108,7 +122,10 @@ class Interpreter {
       return false;
     }
     if (before?.status === 'skipped') return true;
-    if (before?.status === 'failed' || before?.status === 'stopped') throw endOf(path, before);
+    if (before?.status === 'failed' || before?.status === 'stopped') {
+      this.#exposeInner(step, path, frame);
+      throw endOf(path, before);
+    }
     const startedAt = before?.startedAt ?? this.#states.iso();
     const uses = step.kind === 'step' ? step.uses : step.kind;
     try {
@@ -116,8 +133,14 @@ class Interpreter {
         this.#states.set(path, { status: 'skipped', uses, attempts: 0 });
         return true;
       }
-      if (step.kind !== 'step')
-        this.#states.set(path, { status: 'running', uses, attempts: 0, startedAt });
+      if (step.kind !== 'step' && step.kind !== 'wait')
+        this.#states.set(path, {
+          status: 'running',
+          uses,
+          attempts: 0,
+          startedAt,
+          ...(before?.broken === undefined ? {} : { broken: before.broken }),
+        });
       const outputs = await this.#run(step, path, frame);
       const now = this.#states.get(path);
       const after: StepState = {
@@ -138,54 +161,102 @@ class Interpreter {
   }
 
   #run(step: PlanStep, path: string, frame: Frame): Promise<JsonObject | null> {
+    const run = { states: this.#states, powers: this.#powers };
     switch (step.kind) {
       case 'step':
-        return runActivityStep(step, path, frame, { states: this.#states, powers: this.#powers });
+        return runActivityStep(step, path, frame, run);
       case 'foreach':
-        return runForeach(step, path, frame, this.#powers, (item, index) =>
+        return runForeach(step, path, frame, run, (item, index) =>
           this.#item(step, `${path}#${index}`, frame, item),
         );
+      case 'repeat':
+        return runRepeat(step, path, run, (index) =>
+          this.#iteration(step, `${path}#${index}`, frame, index),
+        );
+      case 'parallel':
+        return this.#parallel(step, path, frame);
       case 'try':
         return this.#try(step, path, frame);
       case 'if':
         return this.#if(step, path, frame);
+      case 'wait':
+        return runWait(step, path, frame, run);
       case 'stop':
         return this.#stop(step, path, frame);
     }
   }
 
-  async #item(step: ForeachStep, path: string, frame: Frame, item: Json): Promise<Json> {
+  #item(step: ForeachStep, path: string, frame: Frame, item: Json): Promise<JsonObject> {
+    const { collect } = step;
+    return this.#turn(step, path, frame, { [step.as]: item }, 'item', (inner) => ({
+      collected:
+        collect === undefined
+          ? null
+          : expression(path, 'collect', () => evaluate(collect, scopeOf(inner))),
+    }));
+  }
+
+  #iteration(step: RepeatStep, path: string, frame: Frame, index: number): Promise<JsonObject> {
+    const { collect, until, as } = step;
+    const names = as === undefined ? {} : { [as]: index };
+    return this.#turn(step, path, frame, names, 'iteration', (inner) => ({
+      ...(collect === undefined
+        ? {}
+        : { collected: expression(path, 'collect', () => evaluate(collect, scopeOf(inner))) }),
+      ...(until === undefined ? {} : { isLast: condition(path, until, inner) }),
+    }));
+  }
+
+  /** The list of a block for one of its items or iterations; what `end` makes of it is all that stays. */
+  async #turn(
+    step: ForeachStep | RepeatStep,
+    path: string,
+    frame: Frame,
+    names: Frame['names'],
+    uses: string,
+    end: (inner: Frame) => JsonObject,
+  ): Promise<JsonObject> {
     const before = this.#states.get(path);
     if (before?.status === 'succeeded') {
       this.#passed(path, 'succeeded');
-      return before.outputs?.['collected'] ?? null;
+      return before.outputs ?? {};
     }
     if (before?.status === 'failed' || before?.status === 'stopped') throw endOf(path, before);
     const startedAt = before?.startedAt ?? this.#states.iso();
-    this.#states.set(path, { status: 'running', uses: 'item', attempts: 0, startedAt });
-    const inner: Frame = { names: { ...frame.names, [step.as]: item }, steps: { ...frame.steps } };
-    let collected: Json = null;
+    const inner: Frame = { names: { ...frame.names, ...names }, steps: { ...frame.steps } };
+    let outputs: JsonObject;
     try {
+      this.#states.set(path, { status: 'running', uses, attempts: 0, startedAt });
       await this.block(step.steps, `${path}/`, inner);
-      const { collect } = step;
-      if (collect !== undefined)
-        collected = expression(path, 'collect', () => evaluate(collect, scopeOf(inner)));
+      outputs = end(inner);
+      const endedAt = this.#states.iso();
       this.#states.set(path, {
         status: 'succeeded',
-        uses: 'item',
+        uses,
         attempts: 0,
         startedAt,
-        endedAt: this.#states.iso(),
-        outputs: { collected },
+        endedAt,
+        outputs,
       });
     } catch (error) {
-      this.#states.recordEnd(path, 'item', startedAt, error);
+      this.#states.recordEnd(path, uses, startedAt, error);
       throw error;
     } finally {
       this.#states.forgetOutputs(step.steps, `${path}/`);
     }
     this.#passed(path, 'succeeded');
-    return collected;
+    return outputs;
+  }
+
+  async #parallel(step: ParallelStep, path: string, frame: Frame): Promise<null> {
+    // What a branch that ended well gave is there for those that need it, and for a `finally` around.
+    this.#exposeInner(step, path, frame);
+    const run = { states: this.#states, powers: this.#powers };
+    await runParallel(step, path, run, async (index) => {
+      const branch = step.branches[index]?.step;
+      if (branch !== undefined) await this.block([branch], `${path}/`, frame);
+    });
+    return null;
   }
 
   async #try(step: TryStep, path: string, frame: Frame): Promise<null> {
@@ -193,17 +264,36 @@ class Interpreter {
     try {
       await this.block(step.steps, `${path}/`, frame);
     } catch (error) {
-      if (!(error instanceof StepEnd) && !this.#powers.isCancellation(error)) throw error;
-      failure = { error };
+      failure = { error: this.#expected(error) };
+    }
+    const caught = failure === null ? null : catcherOf(step, failure.error);
+    if (caught !== null) {
+      const { clause, index, error: seen } = caught;
+      const inner: Frame = { names: { ...frame.names, [clause.as]: seen }, steps: frame.steps };
+      failure = null;
+      try {
+        await this.block(clause.steps, `${path}${catchInfix(index)}`, inner);
+      } catch (error) {
+        failure = { error: this.#expected(error) };
+      }
     }
     try {
       await this.#powers.shielded(() => this.block(step.finally, `${path}/finally/`, frame));
     } catch (error) {
-      // The first cause is what a person must see; the failure in `finally` stays at its own step.
-      if (failure === null || !(error instanceof StepEnd)) throw error;
+      // The first cause is what a person must see; the failure in `finally` stays at its own step. But a stop is a
+      // decision about the run, and must not be lost behind a failure that somebody around may catch.
+      const isDecision =
+        error instanceof StepEnd && error.ends === 'stopped' && failure?.error instanceof StepEnd;
+      if (failure === null || isDecision || !(error instanceof StepEnd)) throw error;
     }
     if (failure !== null) throw failure.error;
     return null;
+  }
+
+  /** The error that ended a block; what is neither an end nor a cancellation is a bug, and thrown. */
+  #expected(error: unknown): unknown {
+    if (error instanceof StepEnd || this.#powers.isCancellation(error)) return error;
+    throw error;
   }
 
   async #if(step: IfStep, path: string, frame: Frame): Promise<null> {
@@ -235,29 +325,42 @@ class Interpreter {
     throw new StepEnd({ code: 'UNTIL_REACHED', message, step: path }, 'stopped');
   }
 
-  /** Gives a step that ended in an earlier part of the run the place in the frame that it would have. */
+  /** Gives a step that ended well in an earlier part of the run the place in the frame that it would have. */
   #expose(step: PlanStep, path: string, state: StepState, frame: Frame): void {
     exposeOutputs(step, state, frame);
-    if (step.kind === 'try') {
-      this.#exposeBlock(step.steps, `${path}/`, frame);
-      this.#exposeBlock(step.finally, `${path}/finally/`, frame);
-    } else if (step.kind === 'if') {
-      this.#exposeBlock(step.then, `${path}/then/`, frame);
-      this.#exposeBlock(step.else, `${path}/else/`, frame);
-    }
+    this.#exposeInner(step, path, frame);
   }
 
-  #exposeBlock(steps: readonly PlanStep[], prefix: string, frame: Frame): void {
-    for (const step of steps) {
-      const path = `${prefix}${step.key}`;
-      const state = this.#states.get(path);
-      if (state?.status === 'succeeded') this.#expose(step, path, state, frame);
+  /** What succeeded inside a block is there, however the block ended. */
+  #exposeInner(step: PlanStep, path: string, frame: Frame): void {
+    // A step that runs many times has no one output.
+    if (hasItems(step)) return;
+    for (const { steps, infix } of innerBlocks(step)) {
+      for (const inner of steps) {
+        const innerPath = `${path}${infix}${inner.key}`;
+        const state = this.#states.get(innerPath);
+        if (state?.status === 'succeeded') this.#expose(inner, innerPath, state, frame);
+        else if (state !== undefined) this.#exposeInner(inner, innerPath, frame);
+      }
     }
   }
 }
 
 function exposeOutputs(step: PlanStep, state: StepState, frame: Frame): void {
   if (step.id !== undefined && state.outputs !== undefined) frame.steps[step.id] = state.outputs;
+}
+
+/** The clause that takes a failure, and the error as its steps see it; a stop and a cancellation are no failures. */
+function catcherOf(
+  { catch: clauses = [] }: TryStep,
+  error: unknown,
+): { readonly clause: CatchClause; readonly index: number; readonly error: JsonObject } | null {
+  if (!(error instanceof StepEnd) || error.ends !== 'failed') return null;
+  const { code, message, step, hint } = error.report;
+  const index = clauses.findIndex(({ errors }) => errors === undefined || errors.includes(code));
+  const clause = clauses[index];
+  if (clause === undefined) return null;
+  return { clause, index, error: { code, message, step: step ?? '', hint: hint ?? '' } };
 }
 
 /** The end that a step already has in the state. */

@@ -1,5 +1,6 @@
 /** The paths of a plan's steps; for an item of a list, whose number only the run knows, stands `#*`. */
 import type { ErrorReport } from './error.js';
+import { hasItems, innerBlocks } from './inner-blocks.js';
 import type { Plan, PlanStep } from './plan.js';
 
 /** Most paths that a message lists. */
@@ -48,25 +49,12 @@ interface Entry {
 function entriesOf(steps: readonly PlanStep[], prefix: string): Entry[] {
   return steps.flatMap((step) => {
     const path = `${prefix}${step.key}`;
-    const own: Entry = { path, ...(step.id === undefined ? {} : { id: step.id }) };
-    switch (step.kind) {
-      case 'foreach':
-        return [own, { path: `${path}#*` }, ...entriesOf(step.steps, `${path}#*/`)];
-      case 'try':
-        return [
-          own,
-          ...entriesOf(step.steps, `${path}/`),
-          ...entriesOf(step.finally, `${path}/finally/`),
-        ];
-      case 'if':
-        return [
-          own,
-          ...entriesOf(step.then, `${path}/then/`),
-          ...entriesOf(step.else, `${path}/else/`),
-        ];
-      case 'step':
-      case 'stop':
-        return [own];
-    }
+    return [
+      { path, ...(step.id === undefined ? {} : { id: step.id }) },
+      ...(hasItems(step) ? [{ path: `${path}#*` }] : []),
+      ...innerBlocks(step).flatMap(({ steps: inner, infix }) =>
+        entriesOf(inner, `${path}${infix}`),
+      ),
+    ];
   });
 }

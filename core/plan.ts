@@ -31,7 +31,8 @@ export interface Network {
   readonly hotkey: string;
 }
 
-export type PlanStep = ActivityStep | ForeachStep | TryStep | IfStep | StopStep;
+export type PlanStep =
+  ActivityStep | ForeachStep | RepeatStep | ParallelStep | TryStep | IfStep | WaitStep | StopStep;
 
 interface StepBase {
   /** The step's `id`; absent when nothing refers to it. */
@@ -108,11 +109,53 @@ export interface ForeachStep extends StepBase {
   readonly steps: readonly PlanStep[];
 }
 
-/** `finally` runs after `steps` whatever happened, also on cancellation. */
+/** The block again and again; its outputs are `iterations` and, with `collect`, `last` and `results`. */
+export interface RepeatStep extends StepBase {
+  readonly kind: 'repeat';
+  /** Most iterations; the block fails when `until` is not true after the last of them. */
+  readonly limit: number;
+  /** Least time from the beginning of one iteration to that of the next, in milliseconds. */
+  readonly everyMs?: number;
+  /** Asked after each iteration; absent: there are `limit` of them. */
+  readonly until?: Expr;
+  /** Name of the number of the iteration, from 0, in expressions inside. */
+  readonly as?: string;
+  /** What an iteration adds to `results`. */
+  readonly collect?: Expr;
+  readonly steps: readonly PlanStep[];
+}
+
+/** All branches at once, but for what they need of each other. It has no outputs; those of its steps are read. */
+export interface ParallelStep extends StepBase {
+  readonly kind: 'parallel';
+  /** Most branches at one time. */
+  readonly limit: number;
+  /** `fast`: the first failure ends the rest. `wait`: what can still run runs, and then the block fails. */
+  readonly fail: 'fast' | 'wait';
+  readonly branches: readonly Branch[];
+}
+
+interface Branch {
+  readonly step: PlanStep;
+  /** Places of the branches that must have ended well before it starts. */
+  readonly needs: readonly number[];
+}
+
+/** `finally` runs after `steps` and `catch` whatever happened, also on cancellation. */
 export interface TryStep extends StepBase {
   readonly kind: 'try';
   readonly steps: readonly PlanStep[];
+  /** The first clause that takes the code of a failure runs in its place. Absent: none. */
+  readonly catch?: readonly CatchClause[];
   readonly finally: readonly PlanStep[];
+}
+
+export interface CatchClause {
+  /** Codes that it takes; absent: all that a failure can have. A stop and a cancellation are no failures. */
+  readonly errors?: readonly string[];
+  /** Name of the error in expressions inside. */
+  readonly as: string;
+  readonly steps: readonly PlanStep[];
 }
 
 /** The block form of a condition. */
@@ -121,6 +164,13 @@ export interface IfStep extends StepBase {
   readonly test: Expr;
   readonly then: readonly PlanStep[];
   readonly else: readonly PlanStep[];
+}
+
+/** A durable timer: `for` a duration, or `until` a timestamp. */
+export interface WaitStep extends StepBase {
+  readonly kind: 'wait';
+  readonly for?: Template;
+  readonly until?: Template;
 }
 
 /** Ends the run as stopped: a decision, not a failure. */

@@ -25,13 +25,15 @@ const reading = (
     ...more,
   });
 
-const answer = ({ path, input }: StepRequest): StepOutcome =>
-  ok({
-    value: createHash('sha1')
-      .update(JSON.stringify([path, input]))
-      .digest('hex')
-      .slice(0, 8),
-  });
+const answer = ({ path, input, uses }: StepRequest): StepOutcome =>
+  uses === 'test.fails'
+    ? fail('DISK_FULL')
+    : ok({
+        value: createHash('sha1')
+          .update(JSON.stringify([path, input]))
+          .digest('hex')
+          .slice(0, 8),
+      });
 
 /** Runs a plan in which the `nth` start (from 0) ends with `code`. */
 function runToFailure(
@@ -214,6 +216,52 @@ describe('the state of a retry', () => {
   });
 });
 
+describe('the state of a retry, of a block that', () => {
+  const caught: PlanStep & { kind: 'try' } = {
+    kind: 'try',
+    key: 'guard',
+    steps: [reading('a', []), step('bad', { uses: 'test.fails' })],
+    catch: [{ as: 'error', steps: [reading('instead', [])] }],
+    finally: [],
+  };
+
+  test('caught a failure is kept with what its steps gave, in an item too, or begins again', async () => {
+    const plan = planOf(foreachOf(['x'], [caught, reading('b', ['instead'])]));
+    const first = await runToFailure(plan, 3, 'PROGRAM_FAILED');
+    expect(first.paths.at(-1)).toBe('each#0/b');
+    const known = toRetryState(plan, first.state, undefined, outputsOf(first));
+    const second = await run(plan, answer, { initial: known });
+    expect(second.requests.map(({ path, input }) => ({ path, input }))).toEqual([
+      { path: 'each#0/b', input: first.requests.at(-1)?.input },
+    ]);
+    const unknown = await run(plan, answer, { initial: toRetryState(plan, first.state) });
+    expect(unknown.paths[0]).toBe('each#0/guard/a');
+  });
+
+  test('caught a failure begins again from a step of a clause that did not run', async () => {
+    const plan = planOf({ ...caught, steps: [reading('a', [])] }, step('after'));
+    const { state } = await run(plan, answer);
+    const second = await run(plan, answer, { initial: toRetryState(plan, state, 'instead') });
+    expect(second.paths).toEqual(['after']);
+  });
+
+  test('has used up its limit begins at its first iteration', async () => {
+    const loop: PlanStep = {
+      kind: 'repeat',
+      key: 'loop',
+      limit: 2,
+      until: { op: 'lit', value: false },
+      steps: [step('look')],
+    };
+    const plan = planOf(step('a'), loop);
+    const { state } = await run(plan, answer);
+    expect(state.steps['loop']?.error?.code).toBe('REPEAT_LIMIT_REACHED');
+    expect(kept(toRetryState(plan, state))).toEqual(['a']);
+    const half = await runToFailure(plan, 2, 'PROGRAM_FAILED');
+    expect(kept(toRetryState(plan, half.state))).toEqual(['a', 'loop#0/look', 'loop#0']);
+  });
+});
+
 /** Lists of steps, nested up to twice; a step reads all that it certainly can. */
 function makePlan(seed: readonly number[]): Plan {
   let at = 0;
@@ -223,7 +271,7 @@ function makePlan(seed: readonly number[]): Plan {
     Array.from({ length: 1 + pick(3) }, () => make(depth, visible));
   const make = (depth: number, visible: Expr[]): PlanStep => {
     const id = `s${ids++}`;
-    switch (depth === 0 ? 5 : pick(7)) {
+    switch (depth === 0 ? 5 : pick(11)) {
       case 1: {
         const inside = [...visible];
         const steps = list(depth - 1, inside);
@@ -241,6 +289,36 @@ function makePlan(seed: readonly number[]): Plan {
         const branch = list(depth - 1, visible);
         const [then, otherwise] = value ? [branch, []] : [[], branch];
         return { kind: 'if', id, key: id, test: { op: 'lit', value }, then, else: otherwise };
+      }
+      case 7: {
+        // Each branch needs the one before it, or none, and reads it.
+        const branches: Array<{ step: PlanStep; needs: number[] }> = [];
+        let before = visible;
+        const made: Expr[] = [];
+        for (let index = 0; index < 2 + pick(2); index += 1) {
+          const needs = index > 0 && pick(2) === 0 ? [index - 1] : [];
+          const seen = needs.length === 0 ? [...visible] : [...before];
+          const known = seen.length;
+          branches.push({ step: make(depth - 1, seen), needs });
+          made.push(...seen.slice(known));
+          before = seen;
+        }
+        visible.push(...made);
+        const limit = 1 + pick(3);
+        return { kind: 'parallel', id, key: id, limit, fail: 'fast', branches };
+      }
+      case 8: {
+        const inside = [...visible];
+        const steps = list(depth - 1, inside);
+        const collect = inside.at(-1) ?? { op: 'lit', value: 1 };
+        visible.push(output(id, 'results'));
+        return { kind: 'repeat', id, key: id, limit: 1 + pick(3), collect, steps };
+      }
+      case 9: {
+        const steps = [...list(depth - 1, [...visible]), step(`${id}x`, { uses: 'test.fails' })];
+        const caught = list(depth - 1, [...visible]);
+        const clause = { errors: ['DISK_FULL'], as: 'error', steps: caught };
+        return { kind: 'try', id, key: id, steps, catch: [clause], finally: [] };
       }
       case 4:
         return step(id, { if: { op: 'lit', value: false } });

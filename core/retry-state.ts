@@ -6,13 +6,23 @@
  *    stays behind one that was dropped. The inputs of what is kept are then unchanged, since plan and run inputs are.
  * 2. Kept are successes only. A skipped step is asked again; what failed, stopped, was cancelled or was under way
  *    begins anew, from start 1: a new run has run directories of its own.
- * 3. What a `finally` took back is done again: when it changed something outside, its `try` begins again at its first
- *    step that changes something outside.
+ * 3. What a `finally` or a `catch` took back is done again: when it changed something outside, its `try` begins again at
+ *    its first step that changes something outside. A `try` whose failure was caught stays whole, or begins again.
  * 4. Items of a list do not read each other: dropping one leaves the others.
  */
 import { StepError } from './error.js';
 import type { JsonObject } from './json.js';
-import type { ActivityStep, ForeachStep, IfStep, Plan, PlanStep, TryStep } from './plan.js';
+import { hasItems, innerBlocks } from './inner-blocks.js';
+import type {
+  ActivityStep,
+  ForeachStep,
+  IfStep,
+  ParallelStep,
+  Plan,
+  PlanStep,
+  RepeatStep,
+  TryStep,
+} from './plan.js';
 import { findStepPath, isInside, toPattern, unknownStepReport } from './plan-paths.js';
 import type { RunState, StepState } from './run-state.js';
 
@@ -69,10 +79,17 @@ function keepStep(step: PlanStep, path: string, keeping: Keeping): boolean {
       return keepActivity(step, path, state, keeping);
     case 'foreach':
       return keepForeach(step, path, state, keeping);
+    case 'repeat':
+      return keepRepeat(step, path, state, keeping);
+    case 'parallel':
+      return keepParallel(step, path, state, keeping);
     case 'try':
       return keepTry(step, path, state, keeping);
     case 'if':
       return keepIf(step, path, state, keeping);
+    case 'wait':
+      if (state?.status === 'succeeded') keeping.kept.set(path, state);
+      return state?.status === 'succeeded';
     case 'stop':
       return false;
   }
@@ -121,6 +138,65 @@ function keepForeach(
   return false;
 }
 
+/**
+ * Iterations come one after the other: the first that does not stay whole takes all behind it along. One that has used
+ * up its limit would only fail again: it begins at its first iteration.
+ */
+function keepRepeat(
+  step: RepeatStep,
+  path: string,
+  state: StepState | undefined,
+  keeping: Keeping,
+): boolean {
+  const whole = staysWhole(step.steps, path, keeping);
+  if (whole && state?.status === 'succeeded' && state.outputs !== undefined) {
+    keepBelow(path, keeping);
+    keeping.kept.set(path, state);
+    return true;
+  }
+  if (state?.error?.code === 'REPEAT_LIMIT_REACHED' && state.error.step === path) return false;
+  for (let index = 0; index < step.limit; index += 1) {
+    const itemPath = `${path}#${index}`;
+    if (isTarget(itemPath, keeping)) break;
+    const item = keeping.states[itemPath];
+    const stays = staysWhole(step.steps, itemPath, keeping) && item?.status === 'succeeded';
+    // Of a block inside an item that has ended they are forgotten.
+    if (!stays || item.outputs === undefined) {
+      keepList(step.steps, `${itemPath}/`, keeping);
+      break;
+    }
+    keepBelow(itemPath, keeping);
+    keeping.kept.set(itemPath, item);
+  }
+  return false;
+}
+
+/** A branch stays only if every branch that it needs does. */
+function keepParallel(
+  step: ParallelStep,
+  path: string,
+  state: StepState | undefined,
+  keeping: Keeping,
+): boolean {
+  const staying = new Set<number>();
+  const left = new Map(step.branches.entries());
+  for (let before = -1; before !== left.size;) {
+    before = left.size;
+    for (const [index, branch] of left) {
+      if (branch.needs.some((needed) => left.has(needed))) continue;
+      left.delete(index);
+      if (!branch.needs.every((needed) => staying.has(needed))) continue;
+      const branchPath = `${path}/${branch.step.key}`;
+      if (keepStep(branch.step, branchPath, keeping)) staying.add(index);
+    }
+  }
+  const whole = staying.size === step.branches.length;
+  if (!whole || state?.status !== 'succeeded' || hasTarget(path, keeping)) return false;
+  keepBelow(path, keeping);
+  keeping.kept.set(path, state);
+  return true;
+}
+
 function keepTry(
   step: TryStep,
   path: string,
@@ -128,17 +204,59 @@ function keepTry(
   keeping: Keeping,
 ): boolean {
   const kept = new Map<string, StepState>();
+  if (
+    wasCaught(path, keeping) &&
+    state?.status === 'succeeded' &&
+    staysWhole([step], path, keeping)
+  ) {
+    if (keepAgain(step, path, { ...keeping, kept })) {
+      for (const [inner, innerState] of kept) keeping.kept.set(inner, innerState);
+      return true;
+    }
+    kept.clear();
+  }
   const whole = keepList(step.steps, `${path}/`, { ...keeping, kept });
-  if (!whole && hasActed(step.finally, `${path}/finally/`, keeping.states)) {
+  const isTakenBack = innerBlocks(step).some(
+    ({ steps, infix }) => infix !== '/' && hasActed(steps, `${path}${infix}`, keeping.states),
+  );
+  if (!whole && isTakenBack) {
     kept.clear();
     keepList(step.steps, `${path}/`, { ...keeping, kept, effects: false });
   }
   for (const [inner, innerState] of kept) keeping.kept.set(inner, innerState);
   if (!whole || state?.status !== 'succeeded') return false;
-  if (!keepList(step.finally, `${path}/finally/`, keeping)) return false;
+  if (!keepList(step.finally, `${path}/finally/`, keeping) || hasTarget(path, keeping))
+    return false;
   keepBelow(path, keeping);
   keeping.kept.set(path, state);
   return true;
+}
+
+/** Keeps a block as it ended, with what its steps gave; false when some of that is not known any more. */
+function keepAgain(step: PlanStep, path: string, keeping: Keeping): boolean {
+  const state = keeping.states[path];
+  if (state === undefined) return true;
+  const gives = ['step', 'foreach', 'repeat'].includes(step.kind);
+  if (state.status === 'succeeded' && gives) {
+    const recorded = Object.hasOwn(keeping.recorded, path) ? keeping.recorded[path] : undefined;
+    const outputs = state.outputs ?? (step.kind === 'step' ? recorded : undefined);
+    if (outputs === undefined) return false;
+    keeping.kept.set(path, { ...state, outputs });
+  } else {
+    keeping.kept.set(path, state);
+  }
+  if (hasItems(step)) {
+    keepBelow(path, keeping);
+    return true;
+  }
+  return innerBlocks(step).every(({ steps, infix }) =>
+    steps.every((inner) => keepAgain(inner, `${path}${infix}${inner.key}`, keeping)),
+  );
+}
+
+/** A failure of the block was taken by a `catch`: what failed in it belongs to a block that has succeeded. */
+function wasCaught(path: string, { states }: Keeping): boolean {
+  return Object.keys(states).some((inner) => inner.startsWith(`${path}/catch/`));
 }
 
 function keepIf(
@@ -189,18 +307,8 @@ function itemsOf(path: string, states: Keeping['states']): number[] {
 }
 
 function changesOutside(step: PlanStep): boolean {
-  switch (step.kind) {
-    case 'step':
-      return step.effect === true;
-    case 'foreach':
-      return step.steps.some(changesOutside);
-    case 'try':
-      return [...step.steps, ...step.finally].some(changesOutside);
-    case 'if':
-      return [...step.then, ...step.else].some(changesOutside);
-    case 'stop':
-      return false;
-  }
+  if (step.kind === 'step') return step.effect === true;
+  return innerBlocks(step).some(({ steps }) => steps.some(changesOutside));
 }
 
 /** True when a step that changes something outside has begun in this block. */

@@ -336,7 +336,7 @@ describe('a step whose end is for a person to decide', () => {
   test('is cancelled by a cancellation while it is parked', async () => {
     const world = await run(planOf(step('a')), () => unknown(), {
       decide: (_asked, self) => {
-        self.cancelled = true;
+        self.cancel();
         return { action: 'retry' };
       },
     });
@@ -355,7 +355,7 @@ describe('a step whose end is for a person to decide', () => {
     const world = await run(
       planOf(guard),
       ({ path, start }, self) => {
-        if (path === 'guard/a') self.cancelled = true;
+        if (path === 'guard/a') self.cancel();
         return path === 'guard/finally/clean' && start === 1 ? unknown() : ok();
       },
       { decide: () => ({ action: 'retry' }) },

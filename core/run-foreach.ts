@@ -1,20 +1,22 @@
 /** Bounded fan-out over a list: lanes that take the next item until one breaks off or the list is done. */
+import { brokenBy, findBroken, goOnBreakingOff } from './broken.js';
 import { evaluate } from './evaluate.js';
 import { scopeOf, type Frame } from './frame.js';
 import type { Json, JsonObject } from './json.js';
 import type { ForeachStep } from './plan.js';
 import type { Powers } from './powers.js';
 import { expression, StepEnd } from './step-end.js';
+import type { StepStates } from './step-states.js';
 
 type Item = { readonly collected: Json } | { readonly failure: StepEnd };
 
-/** The block's outputs, `results` and `failures`. `runItem` gives what an item collected. */
+/** The block's outputs, `results` and `failures`. `runItem` gives what stays of an item, `collected` in it. */
 export async function runForeach(
   step: ForeachStep,
   path: string,
   frame: Frame,
-  powers: Powers,
-  runItem: (item: Json, index: number) => Promise<Json>,
+  { states, powers }: { readonly states: StepStates; readonly powers: Powers },
+  runItem: (item: Json, index: number) => Promise<JsonObject>,
 ): Promise<JsonObject> {
   const items = expression(path, 'foreach', () => evaluate(step.items, scopeOf(frame)));
   if (!Array.isArray(items)) {
@@ -23,7 +25,12 @@ export async function runForeach(
       'failed',
     );
   }
-  const done = Array.from<unknown, Item | undefined>({ length: items.length }, () => undefined);
+  const count = items.length;
+  const runAt = (index: number): Promise<JsonObject> => runItem(items[index] ?? null, index);
+  const parts = items.map((_item, index) => `${path}#${index}`);
+  const before = findBroken(path, parts, step.fail, states);
+  if (before !== null) await goOnBreakingOff(before, path, parts, { states, powers }, runAt);
+  const done = Array.from<unknown, Item | undefined>({ length: count }, () => undefined);
   let next = 0;
   let first: unknown;
   let broken = false;
@@ -33,14 +40,16 @@ export async function runForeach(
       if (broken) return;
       broken = true;
       first = error;
+      states.breakOff(path, brokenBy(error));
       cancel();
     };
     const lane = async (): Promise<void> => {
-      while (!broken && next < items.length) {
+      while (!broken && next < count) {
         const index = next;
         next += 1;
         try {
-          done[index] = { collected: await runItem(items[index] ?? null, index) };
+          const outputs = await runAt(index);
+          done[index] = { collected: outputs['collected'] ?? null };
         } catch (error) {
           // A stop is a decision about the run, not about the item: it is never waited out.
           if (error instanceof StepEnd && error.ends === 'failed' && step.fail === 'wait') {
@@ -51,7 +60,7 @@ export async function runForeach(
         }
       }
     };
-    await Promise.all(Array.from({ length: Math.min(step.limit, items.length) }, lane));
+    await Promise.all(Array.from({ length: Math.min(step.limit, count) }, lane));
   });
   if (broken) throw first;
   return outputsOf(path, done);

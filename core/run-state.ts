@@ -9,7 +9,7 @@ export type RunStatus = 'running' | 'succeeded' | 'failed' | 'stopped' | 'cancel
 /** What is known of one step. Times are ISO 8601, UTC. */
 export interface StepState {
   readonly status: StepStatus;
-  /** Name of the step type; a block's kind (`foreach`, `try`, `if`, `stop`) for a block. */
+  /** Name of the step type; a block's kind (`foreach`, `try`, `wait`, …) for a block, `item` for one turn of it. */
   readonly uses: string;
   /**
    * Number of the newest start, from 1; a worker that was lost does not add to it. A step that is running and has an
@@ -28,6 +28,13 @@ export interface StepState {
   /** Since when the step has been parked, and until when it asks, if there is an end to it; ISO 8601, UTC. */
   readonly parkedAt?: string;
   readonly askUntil?: string;
+  /** What broke off a block of many parts, until they have all ended: nothing in it starts any more. */
+  readonly broken?: {
+    readonly ends: 'failed' | 'stopped' | 'cancelled';
+    readonly error?: ErrorReport;
+  };
+  /** When the pause of a `wait` is over, ISO 8601, UTC: what was settled when it began. */
+  readonly waitsUntil?: string;
   readonly startedAt?: string;
   readonly endedAt?: string;
   readonly outputs?: { readonly [name: string]: Json };

@@ -1,4 +1,5 @@
 import type { ErrorReport } from './error.js';
+import { hasItems, innerBlocks } from './inner-blocks.js';
 import type { Json } from './json.js';
 import type { Plan, PlanStep } from './plan.js';
 import type { RunResult, RunStatus, StepState, StepStatus } from './run-state.js';
@@ -108,30 +109,17 @@ function itemCountsOf(states: StepStates): Map<string, number> {
 }
 
 function innerViews(step: PlanStep, path: string, listing: Listing): StepView[] {
-  switch (step.kind) {
-    case 'foreach': {
-      const views: StepView[] = [];
-      const inside: Listing = { ...listing, inItem: true };
-      for (let index = 0; index < (listing.itemCounts.get(path) ?? 0); index += 1) {
-        const item = `${path}#${index}`;
-        views.push(viewOf(item, 'item', listing), ...stepViews(step.steps, `${item}/`, inside));
-      }
-      return views;
+  return innerBlocks(step).flatMap(({ steps, infix }) => {
+    if (!hasItems(step)) return stepViews(steps, `${path}${infix}`, listing);
+    const views: StepView[] = [];
+    const inside: Listing = { ...listing, inItem: true };
+    const turn = step.kind === 'repeat' ? 'iteration' : 'item';
+    for (let index = 0; index < (listing.itemCounts.get(path) ?? 0); index += 1) {
+      const item = `${path}#${index}`;
+      views.push(viewOf(item, turn, listing), ...stepViews(steps, `${item}/`, inside));
     }
-    case 'try':
-      return [
-        ...stepViews(step.steps, `${path}/`, listing),
-        ...stepViews(step.finally, `${path}/finally/`, listing),
-      ];
-    case 'if':
-      return [
-        ...stepViews(step.then, `${path}/then/`, listing),
-        ...stepViews(step.else, `${path}/else/`, listing),
-      ];
-    case 'step':
-    case 'stop':
-      return [];
-  }
+    return views;
+  });
 }
 
 function viewOf(path: string, uses: string, { states, runId }: Listing): StepView {

@@ -1,3 +1,4 @@
+import { hasItems, innerBlocks } from './inner-blocks.js';
 import { jsonSizeBytes } from './json-size.js';
 import type { Json } from './json.js';
 import type { PlanStep } from './plan.js';
@@ -58,6 +59,12 @@ export class StepStates {
     this.#put(path, text === null ? rest : { ...rest, note: text });
   }
 
+  /** Notes what breaks off a running block. Never throws. */
+  breakOff(path: string, broken: NonNullable<StepState['broken']>): void {
+    const state = this.#steps.get(path);
+    if (state?.status === 'running') this.#put(path, { ...state, broken });
+  }
+
   recordEnd(path: string, uses: string, startedAt: string, error: unknown): void {
     const now = this.#steps.get(path);
     const end = {
@@ -81,16 +88,14 @@ export class StepStates {
     for (const step of steps) {
       const path = `${prefix}${step.key}`;
       this.#forget(path);
-      if (step.kind === 'try') {
-        this.forgetOutputs(step.steps, `${path}/`);
-        this.forgetOutputs(step.finally, `${path}/finally/`);
-      } else if (step.kind === 'if') {
-        this.forgetOutputs(step.then, `${path}/then/`);
-        this.forgetOutputs(step.else, `${path}/else/`);
-      } else if (step.kind === 'foreach') {
+      if (hasItems(step)) {
         for (let index = 0; this.#steps.has(`${path}#${index}`); index += 1) {
           this.#forget(`${path}#${index}`);
         }
+        continue;
+      }
+      for (const { steps: inner, infix } of innerBlocks(step)) {
+        this.forgetOutputs(inner, `${path}${infix}`);
       }
     }
   }

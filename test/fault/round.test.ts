@@ -46,12 +46,16 @@ function impatient(steps: readonly PlanStep[]): PlanStep[] {
       case 'step':
         return { ...step, options: { ...step.options, heartbeatMs: 3_000 } };
       case 'foreach':
+      case 'repeat':
         return { ...step, steps: impatient(step.steps) };
       case 'try':
         return { ...step, steps: impatient(step.steps), finally: impatient(step.finally) };
       case 'if':
         return { ...step, then: impatient(step.then), else: impatient(step.else) };
+      case 'parallel':
+      case 'wait':
       case 'stop':
+        // The shipped round has none with steps in it.
         return step;
     }
   });

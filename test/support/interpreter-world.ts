@@ -1,4 +1,5 @@
 /** The interpreter with powers of the test's own: time passes only in `sleep` and where the test says so. */
+import { AsyncLocalStorage } from 'node:async_hooks';
 import type { ErrorReport } from '../../core/error.js';
 import { interpret } from '../../core/interpreter.js';
 import type { JsonObject } from '../../core/json.js';
@@ -34,11 +35,14 @@ export interface Asked {
   readonly untilMs: number | null;
 }
 
-/** Runs a plan to its end. Without `decide` nobody is there who could decide for a parked step. */
+/**
+ * Runs a plan to its end. Without `decide` nobody is there who could decide for a parked step. A block that cancels
+ * what it started cancels the run, unless `nested`, which makes a run ten times slower.
+ */
 export async function run(
   plan: Plan,
   answer: Answer,
-  options: { initial?: RunState; decide?: Decide; until?: string } = {},
+  options: { initial?: RunState; decide?: Decide; until?: string; nested?: boolean } = {},
 ): Promise<World & { result: RunResult | 'cancelled' }> {
   const world = new World(
     answer,
@@ -46,6 +50,7 @@ export async function run(
       (({ path }) => {
         throw new Error(`Nobody decides for ${path}.`);
       }),
+    options.nested === true ? nestedScopes() : oneScope(),
   );
   const { initial = { steps: {} }, until } = options;
   const ids = { runId: 'run-1', roundId: 'run-1', ...(until === undefined ? {} : { until }) };
@@ -59,6 +64,63 @@ export async function run(
   return Object.assign(world, { result });
 }
 
+/** What can be cancelled, and what is shielded from it. */
+interface Scopes extends Pick<Powers, 'shielded' | 'scoped'> {
+  cancelRun(): void;
+  /** Throws where this code was cancelled. */
+  interrupt(): void;
+}
+
+function oneScope(): Scopes {
+  let isCancelled = false;
+  let shields = 0;
+  const cancelRun = (): void => {
+    isCancelled = true;
+  };
+  return {
+    cancelRun,
+    interrupt() {
+      if (isCancelled && shields === 0) throw new Cancelled();
+    },
+    shielded: async (body) => {
+      shields += 1;
+      try {
+        return await body();
+      } finally {
+        shields -= 1;
+      }
+    },
+    scoped: (body) => body(cancelRun),
+  };
+}
+
+interface Scope {
+  isCancelled: boolean;
+  readonly around: Scope | null;
+}
+
+function nestedScopes(): Scopes {
+  const run: Scope = { isCancelled: false, around: null };
+  const current = new AsyncLocalStorage<Scope>();
+  return {
+    cancelRun() {
+      run.isCancelled = true;
+    },
+    interrupt() {
+      let scope: Scope | null = current.getStore() ?? run;
+      for (; scope !== null; scope = scope.around) if (scope.isCancelled) throw new Cancelled();
+    },
+    shielded: (body) => current.run({ isCancelled: false, around: null }, body),
+    scoped: (body) => {
+      const scope: Scope = { isCancelled: false, around: current.getStore() ?? run };
+      const cancel = (): void => {
+        scope.isCancelled = true;
+      };
+      return current.run(scope, () => body(cancel));
+    },
+  };
+}
+
 export class World {
   readonly requests: StepRequest[] = [];
   readonly asked: Asked[] = [];
@@ -66,13 +128,11 @@ export class World {
   readonly states: RunState[] = [];
   readonly powers: Powers;
   now = Date.parse('2026-01-01T00:00:00Z');
-  cancelled = false;
-  #shield = 0;
+  readonly #scopes: Scopes;
 
-  constructor(answer: Answer, decide: Decide) {
-    const interruptible = (): void => {
-      if (this.cancelled && this.#shield === 0) throw new Cancelled();
-    };
+  constructor(answer: Answer, decide: Decide, scopes: Scopes) {
+    this.#scopes = scopes;
+    const interruptible = (): void => scopes.interrupt();
     this.powers = {
       runStep: async (request, note) => {
         interruptible();
@@ -98,20 +158,15 @@ export class World {
       now: () => this.now,
       random: () => 0.5,
       isCancellation: (error) => error instanceof Cancelled,
-      shielded: async (body) => {
-        this.#shield += 1;
-        try {
-          return await body();
-        } finally {
-          this.#shield -= 1;
-        }
-      },
-      scoped: (body) =>
-        body(() => {
-          this.cancelled = true;
-        }),
+      shielded: (body) => scopes.shielded(body),
+      scoped: (body) => scopes.scoped(body),
       changed: (steps) => this.states.push({ steps: Object.fromEntries(steps) }),
     };
+  }
+
+  /** Cancels the run. */
+  cancel(): void {
+    this.#scopes.cancelRun();
   }
 
   get paths(): string[] {

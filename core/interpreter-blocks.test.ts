@@ -1,0 +1,561 @@
+/** `parallel`, `repeat`, `try … catch` and `wait`; the other blocks are in interpreter.test.ts. */
+import { describe, expect, test } from 'vitest';
+import type { Expr } from './expression.js';
+import type { CatchClause, ParallelStep, PlanStep, RepeatStep, WaitStep } from './plan.js';
+import type { StepOutcome, StepRequest } from './powers.js';
+import type { RunState } from './run-state.js';
+import { fail, ok, run } from '../test/support/interpreter-world.js';
+import { expr, foreachOf, lit, output, planOf, stepMaker } from '../test/support/plan-makers.js';
+
+const step = stepMaker({
+  // A pause of one branch lets the time of all of them pass here.
+  timeoutMs: 86_400_000,
+  retry: { attempts: 1, firstMs: 1_000, factor: 2, mostMs: 10_000, never: [] },
+});
+
+const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+const endingsOf = ({ steps }: RunState): unknown =>
+  Object.fromEntries(Object.entries(steps).map(([path, { status }]) => [path, status]));
+
+/** Branches by their ids, each with those that it needs. */
+function parallel(
+  needs: { readonly [id: string]: readonly string[] },
+  overrides: Partial<ParallelStep> = {},
+): ParallelStep {
+  const ids = Object.keys(needs);
+  return {
+    kind: 'parallel',
+    key: '[0]',
+    limit: 100,
+    fail: 'fast',
+    branches: Object.entries(needs).map(([id, needed]) => ({
+      step: step(id),
+      needs: needed.map((one) => ids.indexOf(one)),
+    })),
+    ...overrides,
+  };
+}
+
+const names = (paths: readonly string[]): string[] =>
+  paths.map((path) => path.slice(path.lastIndexOf('/') + 1));
+
+describe('parallel', () => {
+  test('starts each branch when all that it needs has ended well, and what is behind it at last', async () => {
+    // a, b -> c(a, b), d(a) -> after
+    const plan = planOf(parallel({ a: [], b: [], c: ['a', 'b'], d: ['a'] }), step('after'));
+    const ended: string[] = [];
+    const world = await run(plan, async ({ path }) => {
+      const name = names([path])[0] ?? '';
+      const needed = { c: ['a', 'b'], d: ['a'], after: ['a', 'b', 'c', 'd'] }[name] ?? [];
+      expect(ended).toEqual(expect.arrayContaining(needed));
+      // `b` takes longest.
+      for (let turns = name === 'b' ? 5 : 1; turns > 0; turns -= 1) await nextTurn();
+      ended.push(name);
+      return ok();
+    });
+    expect(names(world.paths)).toEqual(['a', 'b', 'd', 'c', 'after']);
+    expect(world.result).toMatchObject({ status: 'succeeded' });
+  });
+
+  test('runs at most `limit` branches at one time, the first in the document first', async () => {
+    const plan = planOf(parallel({ a: [], b: [], c: [], d: [] }, { limit: 2 }));
+    let running = 0;
+    const world = await run(plan, async () => {
+      running += 1;
+      expect(running).toBeLessThanOrEqual(2);
+      await nextTurn();
+      running -= 1;
+      return ok();
+    });
+    expect(names(world.paths)).toEqual(['a', 'b', 'c', 'd']);
+  });
+
+  test('gives a branch the outputs of those that it needs, and what follows those of all', async () => {
+    const plan = planOf(
+      parallel(
+        {},
+        {
+          branches: [
+            { step: step('a'), needs: [] },
+            { step: step('b', { with: [['x', expr(output('a', 'value'))]] }), needs: [0] },
+          ],
+        },
+      ),
+      step('after', { with: [['x', expr(output('b', 'value'))]] }),
+    );
+    const world = await run(plan, ({ path }) => ok({ value: path }));
+    expect(world.requests.map(({ input }) => input)).toEqual([{}, { x: '[0]/a' }, { x: '[0]/b' }]);
+  });
+
+  test('a branch that was skipped holds nobody back', async () => {
+    const skipped = step('a', { if: { op: 'lit', value: false } });
+    const plan = planOf(
+      parallel(
+        {},
+        {
+          branches: [
+            { step: skipped, needs: [] },
+            { step: step('b'), needs: [0] },
+          ],
+        },
+      ),
+    );
+    const world = await run(plan, () => ok());
+    expect(names(world.paths)).toEqual(['b']);
+  });
+
+  test('with fail: fast cancels the others and ends with the first failure', async () => {
+    const world = await run(planOf(parallel({ a: [], b: [], c: ['a'] })), async ({ path }) => {
+      if (path === '[0]/b') return fail('PATCH_EMPTY');
+      await nextTurn();
+      return ok();
+    });
+    expect(world.result).toMatchObject({
+      status: 'failed',
+      error: { code: 'PATCH_EMPTY', step: '[0]/b' },
+    });
+    expect(names(world.paths)).toEqual(['a', 'b']);
+    expect(world.state.steps['[0]/a']?.status).toBe('cancelled');
+  });
+
+  test('cancels no more than its own branches: what catches the failure goes on', async () => {
+    const caught: PlanStep = {
+      ...guard([{}]),
+      steps: [parallel({ a: [], b: [] }, { key: 'both' })],
+    };
+    const answer = async ({ path }: StepRequest): Promise<StepOutcome> => {
+      if (path === 'guard/both/b') return fail('PATCH_EMPTY');
+      await nextTurn();
+      return ok();
+    };
+    const world = await run(planOf(caught, step('after')), answer, { nested: true });
+    expect(names(world.paths)).toEqual(['a', 'b', 'c0', 'after']);
+    expect(world.state.steps['guard/both/a']?.status).toBe('cancelled');
+    expect(world.result).toMatchObject({ status: 'succeeded' });
+  });
+
+  test('that was broken off starts nothing again, wherever the run goes on from', async () => {
+    // guard(both(a try finally clean, b fails); catch c0) -> each(work, fails in y) caught -> after
+    const tidied: PlanStep = {
+      kind: 'try',
+      key: 'tidied',
+      steps: [step('a')],
+      finally: [step('clean')],
+    };
+    const both = parallel(
+      {},
+      {
+        key: 'both',
+        branches: [
+          { step: tidied, needs: [] },
+          { step: step('b'), needs: [] },
+          { step: step('never'), needs: [0] },
+        ],
+      },
+    );
+    const each = foreachOf(['x', 'y', 'z'], [{ ...tidied, key: '[0]' }], { limit: 2 });
+    const plan = planOf(
+      { ...guard([{}]), steps: [both] },
+      { ...guard([{}]), id: 'other', key: 'other', steps: [each] },
+      step('after'),
+    );
+    const answer = async ({ path }: StepRequest): Promise<StepOutcome> => {
+      if (path === 'guard/both/b' || path === 'other/each#1/[0]/a') return fail('PATCH_EMPTY');
+      // The item that fails ends when its `finally` has.
+      for (let turns = path.includes('#0/[0]/a') ? 5 : 1; turns > 0; turns -= 1) await nextTurn();
+      return ok();
+    };
+    const whole = await run(plan, answer, { nested: true });
+    expect(whole.result).toMatchObject({ status: 'succeeded' });
+    expect(whole.state.steps['other/each#0']?.status).toBe('cancelled');
+    for (const initial of whole.states) {
+      const resumed = await run(plan, answer, { initial, nested: true });
+      expect(resumed.result).toEqual(whole.result);
+      for (const path of resumed.paths) {
+        const status = initial.steps[path]?.status;
+        expect({ path, status }).not.toEqual({ path, status: 'cancelled' });
+      }
+      expect(endingsOf(resumed.states.at(-1) ?? initial)).toEqual(endingsOf(whole.state));
+    }
+  });
+
+  test('that ended at `--until` starts nothing again, wherever the run goes on from', async () => {
+    const plan = planOf(parallel({ a: [], b: [], c: ['b'] }));
+    const answer = async ({ path }: StepRequest): Promise<StepOutcome> => {
+      for (let turns = path === '[0]/a' ? 5 : 1; turns > 0; turns -= 1) await nextTurn();
+      return ok();
+    };
+    const whole = await run(plan, answer, { nested: true, until: 'b' });
+    expect(whole.result).toMatchObject({ status: 'stopped', error: { code: 'UNTIL_REACHED' } });
+    for (const initial of whole.states) {
+      const resumed = await run(plan, answer, { initial, nested: true, until: 'b' });
+      expect(resumed.result).toEqual(whole.result);
+      for (const path of resumed.paths) expect(initial.steps[path]?.status).not.toBe('cancelled');
+    }
+  });
+
+  test('shows a `finally` around it what its branches gave, wherever the run goes on from', async () => {
+    const claimed: Expr = {
+      op: 'has',
+      of: { op: 'name', name: 'steps' },
+      key: 'claim',
+    };
+    const plan = planOf({
+      kind: 'try',
+      key: 'guard',
+      steps: [parallel({ claim: [], bad: ['claim'] }, { key: 'both' })],
+      finally: [step('release', { if: claimed, with: [['x', expr(output('claim', 'value'))]] })],
+    });
+    const answer = ({ path }: StepRequest): StepOutcome =>
+      path.endsWith('bad') ? fail('DISK_FULL') : ok({ value: 1 });
+    const whole = await run(plan, answer);
+    expect(whole.requests.at(-1)).toMatchObject({
+      path: 'guard/finally/release',
+      input: { x: 1 },
+    });
+    for (const initial of whole.states) {
+      const resumed = await run(plan, answer, { initial });
+      expect(endingsOf(resumed.states.at(-1) ?? initial)).toEqual(endingsOf(whole.state));
+    }
+  });
+
+  test('with fail: wait runs what needs nothing that failed, and then fails with the first in the document', async () => {
+    const plan = planOf(parallel({ a: [], b: [], c: ['a'], d: ['b'] }, { fail: 'wait' }));
+    const world = await run(plan, async ({ path }) => {
+      if (path === '[0]/d') return fail('DISK_FULL');
+      if (path !== '[0]/a') return ok();
+      // Later than the other failure.
+      for (let turns = 5; turns > 0; turns -= 1) await nextTurn();
+      return fail('PATCH_EMPTY');
+    });
+    expect(names(world.paths)).toEqual(['a', 'b', 'd']);
+    expect(world.result).toMatchObject({ error: { code: 'PATCH_EMPTY', step: '[0]/a' } });
+    expect(world.state.steps['[0]/c']).toBeUndefined();
+  });
+
+  test('does not wait out a stop', async () => {
+    const stop: PlanStep = { kind: 'stop', key: 'halt', reason: lit('enough') };
+    const branches = [
+      { step: stop, needs: [] },
+      { step: step('b'), needs: [] },
+    ];
+    const plan = planOf(parallel({}, { branches, fail: 'wait', limit: 1 }));
+    const world = await run(plan, () => ok());
+    expect(world.result).toMatchObject({ status: 'stopped', error: { message: 'enough' } });
+    expect(world.paths).toEqual([]);
+  });
+
+  test('ends as cancelled, and every `finally` in it runs', async () => {
+    const guarded: PlanStep = {
+      kind: 'try',
+      key: 'guard',
+      steps: [step('work')],
+      finally: [step('clean')],
+    };
+    const branches = [
+      { step: guarded, needs: [] },
+      { step: step('b'), needs: [] },
+    ];
+    const world = await run(planOf(parallel({}, { branches })), async ({ path }, self) => {
+      if (path === '[0]/b') self.cancel();
+      else await nextTurn();
+      return ok();
+    });
+    expect(world.result).toBe('cancelled');
+    expect(world.state.steps['[0]/guard/finally/clean']?.status).toBe('succeeded');
+  });
+});
+
+/** A block `loop` over the step `look`, which is done when it says so. */
+function repeat(overrides: Partial<RepeatStep> = {}): RepeatStep {
+  return {
+    kind: 'repeat',
+    id: 'loop',
+    key: 'loop',
+    limit: 5,
+    until: output('look', 'done'),
+    collect: output('look', 'value'),
+    steps: [step('look')],
+    ...overrides,
+  };
+}
+
+/** Done in this iteration, from 1; the value is the number of the iteration. */
+const doneIn =
+  (iteration: number) =>
+  ({ path }: StepRequest): StepOutcome => {
+    const number = Number(/#(\d+)/.exec(path)?.[1] ?? -1) + 1;
+    return ok({ done: number === iteration, value: number });
+  };
+
+describe('repeat', () => {
+  test('asks `until` after each iteration, and ends with the first that is true', async () => {
+    const after = step('after', { with: [['n', expr(output('loop', 'iterations'))]] });
+    const world = await run(planOf(repeat(), after), doneIn(3));
+    expect(world.paths).toEqual(['loop#0/look', 'loop#1/look', 'loop#2/look', 'after']);
+    expect(world.state.steps['loop']?.outputs).toEqual({
+      iterations: 3,
+      last: 3,
+      results: [1, 2, 3],
+    });
+    expect(world.requests.at(-1)?.input).toEqual({ n: 3 });
+  });
+
+  test('may be done in its first and in its last iteration', async () => {
+    for (const iteration of [1, 5]) {
+      const world = await run(planOf(repeat()), doneIn(iteration));
+      expect(world.result).toMatchObject({ status: 'succeeded' });
+      expect(world.paths).toHaveLength(iteration);
+    }
+  });
+
+  test('fails when it is not done after the last iteration', async () => {
+    const world = await run(planOf(repeat()), doneIn(6));
+    expect(world.paths).toHaveLength(5);
+    expect(world.result).toMatchObject({
+      status: 'failed',
+      error: { code: 'REPEAT_LIMIT_REACHED', step: 'loop' },
+    });
+  });
+
+  test('without `until` runs as often as its limit says', async () => {
+    const { until: _none, collect: _nothing, ...plain } = repeat({ limit: 3 });
+    const world = await run(planOf(plain), doneIn(1));
+    expect(world.paths).toHaveLength(3);
+    expect(world.state.steps['loop']?.outputs).toEqual({ iterations: 3 });
+  });
+
+  test('begins an iteration not before `every` has passed since the one before began', async () => {
+    const world = await run(planOf(repeat({ everyMs: 60_000 })), (request, self) => {
+      // The second takes longer than the pause.
+      self.now += request.path === 'loop#1/look' ? 70_000 : 10_000;
+      return doneIn(4)(request);
+    });
+    expect(world.slept).toEqual([50_000, 50_000]);
+  });
+
+  test('tells its steps the number of the iteration', async () => {
+    const number: Expr = { op: 'name', name: 'n' };
+    const looks = step('look', { with: [['n', expr(number)]] });
+    const world = await run(planOf(repeat({ as: 'n', steps: [looks] })), doneIn(3));
+    expect(world.requests.map(({ input }) => input)).toEqual([{ n: 0 }, { n: 1 }, { n: 2 }]);
+  });
+
+  test('fails with the failure of an iteration, and begins no other', async () => {
+    const world = await run(planOf(repeat()), (request) =>
+      request.path === 'loop#1/look' ? fail('DISK_FULL') : doneIn(3)(request),
+    );
+    expect(world.paths).toEqual(['loop#0/look', 'loop#1/look']);
+    expect(world.result).toMatchObject({ error: { code: 'DISK_FULL', step: 'loop#1/look' } });
+  });
+
+  test('keeps of an iteration that has ended only what it collected', async () => {
+    const world = await run(planOf(repeat()), doneIn(2));
+    expect(world.state.steps['loop#0/look']?.outputs).toBeUndefined();
+    expect(world.state.steps['loop#0']?.outputs).toEqual({ collected: 1, isLast: false });
+  });
+});
+
+/** A block `guard` over `a` and `b`. */
+function guard(
+  clauses: readonly Partial<CatchClause>[],
+  last: readonly PlanStep[] = [],
+): PlanStep & { kind: 'try' } {
+  return {
+    kind: 'try',
+    id: 'guard',
+    key: 'guard',
+    steps: [step('a'), step('b')],
+    catch: clauses.map((clause, index) => ({ as: 'error', steps: [step(`c${index}`)], ...clause })),
+    finally: last,
+  };
+}
+
+/** `a` fails with this code. */
+const failing =
+  (code: string) =>
+  ({ path }: StepRequest): StepOutcome =>
+    path === 'guard/a' ? fail(code) : ok({ value: path });
+
+describe('catch', () => {
+  const clauses = [
+    { errors: ['DISK_FULL'] },
+    { errors: ['PATCH_EMPTY', 'CLAIM_EXPIRED'] },
+    { errors: ['CLAIM_EXPIRED'] },
+  ];
+
+  test('runs the first clause that takes the code, and the run goes on behind the block', async () => {
+    const world = await run(planOf(guard(clauses), step('after')), failing('CLAIM_EXPIRED'));
+    expect(world.paths).toEqual(['guard/a', 'guard/catch/1/c1', 'after']);
+    expect(world.result).toMatchObject({ status: 'succeeded' });
+    expect(world.state.steps['guard/a']?.status).toBe('failed');
+    expect(world.state.steps['guard']?.status).toBe('succeeded');
+  });
+
+  test('lets a failure pass that no clause takes', async () => {
+    const world = await run(planOf(guard(clauses), step('after')), failing('REF_NOT_FOUND'));
+    expect(world.paths).toEqual(['guard/a']);
+    expect(world.result).toMatchObject({ status: 'failed', error: { code: 'REF_NOT_FOUND' } });
+  });
+
+  test('without codes takes every failure', async () => {
+    const world = await run(planOf(guard([{}])), failing('REF_NOT_FOUND'));
+    expect(world.paths).toEqual(['guard/a', 'guard/catch/0/c0']);
+  });
+
+  test('shows its steps the error', async () => {
+    const error: Expr = { op: 'name', name: 'problem' };
+    const steps = [step('c', { with: [['error', expr(error)]] })];
+    const world = await run(planOf(guard([{ as: 'problem', steps }])), failing('DISK_FULL'));
+    expect(world.requests.at(-1)?.input).toEqual({
+      error: { code: 'DISK_FULL', message: 'DISK_FULL happened', step: 'guard/a', hint: '' },
+    });
+  });
+
+  test('takes neither a stop nor a cancellation', async () => {
+    const stopped = await run(planOf(guard([{}], [step('clean')])), failing('TASK_NOT_LIVE'));
+    expect(stopped.paths).toEqual(['guard/a', 'guard/finally/clean']);
+    expect(stopped.result).toMatchObject({ status: 'stopped' });
+    const cancelled = await run(planOf(guard([{}], [step('clean')])), ({ path }, self) => {
+      if (path === 'guard/a') self.cancel();
+      return ok();
+    });
+    expect(cancelled.paths).toEqual(['guard/a', 'guard/finally/clean']);
+    expect(cancelled.result).toBe('cancelled');
+  });
+
+  test('takes no stop of a `finally` inside of it, also after a failure', async () => {
+    const stop: PlanStep = { kind: 'stop', key: 'halt', reason: lit('enough') };
+    const inside: PlanStep = { kind: 'try', key: 'inside', steps: [step('a')], finally: [stop] };
+    const plan = planOf({ ...guard([{}]), steps: [inside] }, step('after'));
+    const world = await run(plan, () => fail('DISK_FULL'));
+    expect(world.paths).toEqual(['guard/inside/a']);
+    expect(world.result).toMatchObject({ status: 'stopped', error: { message: 'enough' } });
+    const cancelled = await run(plan, (_request, self) => {
+      self.cancel();
+      return ok();
+    });
+    expect(cancelled.result).toBe('cancelled');
+  });
+
+  test('a failure in it is the failure of the block, and `finally` runs after both', async () => {
+    const world = await run(planOf(guard([{}], [step('clean')]), step('after')), ({ path }) =>
+      path === 'guard/finally/clean' ? ok() : fail(path === 'guard/a' ? 'DISK_FULL' : 'DISK_LOW'),
+    );
+    expect(world.paths).toEqual(['guard/a', 'guard/catch/0/c0', 'guard/finally/clean']);
+    expect(world.result).toMatchObject({
+      status: 'failed',
+      error: { code: 'DISK_LOW', step: 'guard/catch/0/c0' },
+    });
+  });
+
+  test('a clause that was not needed leaves no trace', async () => {
+    const world = await run(planOf(guard([{}])), () => ok());
+    expect(world.paths).toEqual(['guard/a', 'guard/b']);
+  });
+});
+
+const wait = (overrides: Partial<WaitStep>): WaitStep => ({
+  kind: 'wait',
+  id: 'pause',
+  key: 'pause',
+  ...overrides,
+});
+
+describe('wait', () => {
+  test('goes on when its time has passed', async () => {
+    const world = await run(planOf(wait({ for: lit('1h30m') }), step('after')), () => ok());
+    expect(world.slept).toEqual([5_400_000]);
+    expect(world.paths).toEqual(['after']);
+    expect(world.states[0]?.steps['pause']).toMatchObject({
+      status: 'running',
+      note: 'waits until 2026-01-01T01:30:00.000Z',
+    });
+    expect(world.state.steps['pause']?.status).toBe('succeeded');
+  });
+
+  test('goes on at a moment, at once when that has passed', async () => {
+    const times = ['2026-01-01T00:00:30+00:00', '2025-12-31T00:00:00Z'];
+    const steps = times.map((time, at) => wait({ key: `w${at}`, until: lit(time) }));
+    expect((await run(planOf(...steps), () => ok())).slept).toEqual([30_000]);
+  });
+
+  test('waits what is left, where the run goes on from a state', async () => {
+    const plan = planOf(wait({ for: lit('1h') }));
+    const whole = await run(plan, () => ok());
+    const [first] = whole.states;
+    const initial = structuredClone(first ?? { steps: {} });
+    const pause = initial.steps['pause'];
+    expect(pause?.waitsUntil).toBe('2026-01-01T01:00:00.000Z');
+    const half = { ...pause, waitsUntil: '2026-01-01T00:30:00.000Z' } as NonNullable<typeof pause>;
+    const resumed = await run(plan, () => ok(), { initial: { steps: { pause: half } } });
+    expect(resumed.slept).toEqual([1_800_000]);
+  });
+
+  test('fails with a code when what it waits for is no time', async () => {
+    for (const broken of [{ for: lit('soon') }, { until: lit('tomorrow') }, { for: lit(5) }]) {
+      const world = await run(planOf(wait(broken)), () => ok());
+      expect(world.result).toMatchObject({ error: { code: 'EXPRESSION_FAILED', step: 'pause' } });
+    }
+  });
+});
+
+test('all of them, one in the other, end as the uninterrupted run, from the state after every event', async () => {
+  // parallel(a, b -> loop(try look catch pause finally clean)) -> guard(a2 fails; catch c) -> each of them read
+  const inner: PlanStep = {
+    kind: 'try',
+    key: '[0]',
+    steps: [step('look')],
+    catch: [
+      { errors: ['DISK_FULL'], as: 'error', steps: [wait({ for: lit('1m') }), step('again')] },
+    ],
+    finally: [step('clean')],
+  };
+  const loop = repeat({
+    everyMs: 90_000,
+    collect: { op: 'name', name: 'n' },
+    as: 'n',
+    until: {
+      op: 'call',
+      fn: '_==_',
+      args: [
+        { op: 'name', name: 'n' },
+        { op: 'lit', value: 2 },
+      ],
+    },
+    steps: [inner],
+  });
+  const plan = planOf(
+    parallel(
+      {},
+      {
+        fail: 'wait',
+        branches: [
+          { step: step('b'), needs: [1] },
+          { step: loop, needs: [] },
+          { step: { ...guard([{}]), key: 'other' }, needs: [] },
+        ],
+      },
+    ),
+    guard([{}], [step('tidy')]),
+    step('after', { with: [['x', expr(output('loop', 'results'))]] }),
+  );
+  const answer = ({ path }: StepRequest): StepOutcome =>
+    path === '[0]/loop#1/[0]/look' || path === 'guard/a' || path === '[0]/other/b'
+      ? fail('DISK_FULL')
+      : ok({ value: path });
+  const whole = await run(plan, answer);
+  expect(whole.result).toMatchObject({ status: 'succeeded' });
+  expect(whole.requests.at(-1)).toMatchObject({ path: 'after', input: { x: [0, 1, 2] } });
+  const inputs = new Map(whole.requests.map(({ path, input }) => [path, JSON.stringify(input)]));
+  for (const state of whole.states) {
+    const resumed = await run(plan, answer, { initial: state });
+    expect(resumed.result).toEqual(whole.result);
+    for (const { path, input } of resumed.requests)
+      expect(JSON.stringify(input)).toBe(inputs.get(path));
+    for (const path of resumed.paths)
+      expect(['succeeded', 'failed']).not.toContain(state.steps[path]?.status);
+    expect(endingsOf(resumed.states.at(-1) ?? state)).toEqual(endingsOf(whole.state));
+  }
+});
