@@ -6,7 +6,7 @@ import { IR_VERSION, MAX_PLAN_BYTES, type Network, type Plan } from '../core/pla
 import type { CheckedInput, CheckedPipeline } from './check.js';
 import { Diagnostics, type Diagnostic, type Source } from './diagnostic.js';
 import { suggestHint } from './suggest.js';
-import { isTimestamp } from './template.js';
+import { isTimestamp } from '../core/duration.js';
 import { printType, type Type } from './types.js';
 import { VALUES } from './values.js';
 import { toJson } from './yaml.js';

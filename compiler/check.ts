@@ -9,11 +9,17 @@
  */
 import type { Expr, Template } from '../core/expression.js';
 import type { PlanStep } from '../core/plan.js';
+import { ERROR, foreachOutputs, repeatOutputs, RUN } from './block-types.js';
+import { checkReachable } from './check-catch.js';
+import { checkParallel, type BlockPlan } from './check-parallel.js';
 import { compileUses } from './check-uses.js';
+import { collectNames } from './collect-names.js';
+import { impliedBy, knownFrom } from './conditions.js';
 import type { Diagnostics } from './diagnostic.js';
 import { compileExpression, type CompiledExpression } from './expression.js';
-import type { InputDeclaration, Pipeline, Step } from './pipeline.js';
-import { FileNames, Facts, type IdPlace, type Scope } from './scope.js';
+import { withDefaults } from './parse-options.js';
+import type { InputDeclaration, Located, Pipeline, Step, WrittenOptions } from './pipeline.js';
+import { Facts, Visible, type Scope } from './scope.js';
 import type { StepSignature } from './step-signature.js';
 import { bareSource, compileTemplate } from './template.js';
 import {
@@ -43,42 +49,18 @@ export interface CheckedPipeline {
 
 export type CheckedInput = InputDeclaration;
 
-const RUN: Type = {
-  kind: 'record',
-  label: 'run',
-  fields: new Map<string, Field>([
-    ['id', { type: STRING, optional: false, summary: 'Id of the run.' }],
-    ['round', { type: STRING, optional: false, summary: 'Id of the first run of the round.' }],
-    ['pipeline', { type: STRING, optional: false, summary: 'Name of the pipeline.' }],
-  ]),
-};
-
-/** Items of a foreach that failed, under `fail: wait`. */
-const FAILURES: Type = {
-  kind: 'list',
-  of: {
-    kind: 'record',
-    label: 'failure',
-    fields: new Map<string, Field>([
-      ['index', { type: INT, optional: false, summary: 'Place in the list, from 0.' }],
-      ['code', { type: STRING, optional: false, summary: 'Error code.' }],
-      ['message', { type: STRING, optional: false, summary: 'What happened.' }],
-    ]),
-  },
-};
-
 export function checkPipeline(
   pipeline: Pipeline,
   signatures: readonly StepSignature[],
   diagnostics: Diagnostics,
 ): CheckedPipeline {
-  const checker = new Checker(signatures, diagnostics);
+  const checker = new Checker(signatures, pipeline.defaults, diagnostics);
   const file = collectNames(pipeline.steps, diagnostics);
   const scope: Scope = {
     inputs: pipeline.inputsBroken ? UNKNOWN : inputsType(pipeline.inputs),
     run: RUN,
     names: new Map(),
-    visible: new Map(),
+    visible: new Visible(),
     facts: new Facts(),
     file,
   };
@@ -114,69 +96,30 @@ function inputsType(inputs: readonly InputDeclaration[]): Type {
   return { kind: 'record', label: 'inputs', fields };
 }
 
-/** A server takes no activity id beyond 1,000 characters, and a run that asks for one hangs. */
-const MAX_PATH_LENGTH = 800;
-
-function collectNames(steps: readonly Step[], diagnostics: Diagnostics): FileNames {
-  const ids = new Map<string, IdPlace>();
-  const broken = new Set<string>();
-  const visit = (list: readonly Step[], foreach: readonly string[], prefix: number): void => {
-    for (const step of list) {
-      const length = prefix + step.key.length;
-      const isLong = length > MAX_PATH_LENGTH;
-      // Told where it is passed; the steps inside are too long for the same reason.
-      if (isLong) {
-        diagnostics.add(
-          'ID_INVALID',
-          step.range,
-          `the path of this step is longer than ${MAX_PATH_LENGTH} characters`,
-          'use shorter ids, or fewer blocks inside of blocks',
-        );
-      }
-      if (step.kind === 'broken') step.ids.forEach((id) => broken.add(id));
-      else if (step.id !== undefined) {
-        const { value, range } = step.id;
-        const first = ids.get(value);
-        if (first === undefined) {
-          ids.set(value, {
-            range,
-            foreach,
-            hasOutputs: step.kind === 'step' || step.kind === 'foreach',
-          });
-        } else {
-          const line = diagnostics.source.text.slice(0, first.range.start).split('\n').length;
-          diagnostics.add(
-            'ID_DUPLICATE',
-            range,
-            `the id \`${value}\` is already used on line ${line}`,
-            'ids are unique in a file',
-          );
-        }
-      }
-      // Between come `#` and the number of an item, `finally`, `then` or `else`, and slashes.
-      const inside = isLong ? Number.NEGATIVE_INFINITY : length + 9;
-      if (step.kind === 'foreach') visit(step.steps, [...foreach, step.key], inside);
-      if (step.kind === 'try') visit([...step.steps, ...step.finally], foreach, inside);
-      if (step.kind === 'if') visit([...step.then, ...step.else], foreach, inside);
-    }
-  };
-  visit(steps, [], 0);
-  return new FileNames(ids, broken);
-}
-
 interface Block {
   readonly steps: PlanStep[];
   /** It always ends in a `stop`: nothing comes after it. */
   readonly stops: boolean;
 }
 
+/** Facts that hold where a condition is true, or false. */
+function holding({ expr, whenTrue, whenFalse }: CompiledExpression, truth: boolean): string[] {
+  return [...(truth ? whenTrue : whenFalse), ...knownFrom(expr, truth)];
+}
+
 const NEVER: Expr = { op: 'lit', value: false };
 
 class Checker {
   readonly #signatures: ReadonlyMap<string, StepSignature>;
+  readonly #defaults: WrittenOptions;
   readonly #diagnostics: Diagnostics;
 
-  constructor(signatures: readonly StepSignature[], diagnostics: Diagnostics) {
+  constructor(
+    signatures: readonly StepSignature[],
+    defaults: WrittenOptions,
+    diagnostics: Diagnostics,
+  ) {
+    this.#defaults = defaults;
     this.#signatures = new Map(signatures.map((signature) => [signature.name, signature]));
     this.#diagnostics = diagnostics;
   }
@@ -205,7 +148,17 @@ class Checker {
   block(steps: readonly Step[], scope: Scope): Block {
     const planned: PlanStep[] = [];
     let stops = false;
+    let told = false;
     for (const step of steps) {
+      if (stops && !told && step.kind !== 'broken') {
+        told = true;
+        this.#diagnostics.add(
+          'STEP_UNREACHABLE',
+          step.range,
+          'this step never runs: the run always stops before it',
+          'remove it, or give the `stop` a condition',
+        );
+      }
       const { plan, stops: stopped } = this.#step(step, scope);
       if (plan !== null) planned.push(plan);
       stops ||= stopped;
@@ -221,38 +174,48 @@ class Checker {
     const test = step.if === undefined ? null : this.#condition(step.if, scope);
     const guarded = test === null ? base : { ...base, if: test.expr ?? NEVER };
     const inner =
-      test === null ? scope : { ...scope, facts: new Facts(scope.facts).add(test.whenTrue) };
-    const doubt = 'its `if` can skip it';
+      test === null ? scope : { ...scope, facts: new Facts(scope.facts).add(holding(test, true)) };
     switch (step.kind) {
       case 'step': {
-        const { plan, outputs } = compileUses(step, this.#signatures, inner, this.#diagnostics);
-        this.#succeed(step, outputs, scope, test === null ? null : doubt);
+        const written = { ...step, options: withDefaults(step.options, this.#defaults) };
+        const { plan, outputs } = compileUses(written, this.#signatures, inner, this.#diagnostics);
+        this.#succeed(step, outputs, scope, test);
         return { plan: { ...guarded, ...plan }, stops: false };
       }
       case 'foreach': {
         const { plan, outputs } = this.#foreach(step, inner);
-        this.#succeed(step, outputs, scope, test === null ? null : doubt);
+        this.#succeed(step, outputs, scope, test);
         return { plan: { ...guarded, ...plan }, stops: false };
       }
+      case 'repeat': {
+        const { plan, outputs } = this.#repeat(step, inner);
+        this.#succeed(step, outputs, scope, test);
+        return { plan: { ...guarded, ...plan }, stops: false };
+      }
+      case 'parallel':
       case 'try': {
-        const before = new Set(scope.visible.keys());
-        const tried = new Facts(inner.facts);
-        const body = this.block(step.steps, { ...inner, facts: tried });
-        const ids = [...scope.visible.keys()].filter((id) => !before.has(id));
-        this.#doubt(ids, scope, 'a step before it in `try` can fail');
-        const last = new Facts(inner.facts);
-        const final = this.block(step.finally, { ...inner, facts: last });
-        if (test === null) scope.facts.add(tried.own).add(last.own);
-        else
-          this.#doubt(
-            [...scope.visible.keys()].filter((id) => !before.has(id)),
-            scope,
-            'the `if` of its `try` can skip it',
-          );
-        return {
-          plan: { ...guarded, kind: 'try', steps: body.steps, finally: final.steps },
-          stops: test === null && (body.stops || final.stops),
-        };
+        const visible = new Visible(scope.visible);
+        const inBlock = { ...inner, visible };
+        const { plan, stops, certain } =
+          step.kind === 'try'
+            ? this.#try(step, inBlock)
+            : checkParallel(step, inBlock, this.#diagnostics, (one, at) => this.#step(one, at));
+        this.#merge(visible, scope, null);
+        if (test === null) scope.facts.add(certain);
+        else {
+          scope.facts.add(impliedBy(test.expr, true, certain));
+          this.#doubt(visible.own.keys(), scope, `the \`if\` of its \`${step.kind}\` can skip it`);
+        }
+        return { plan: { ...guarded, ...plan }, stops: test === null && stops };
+      }
+      case 'wait': {
+        const type: Type = { kind: step.what === 'for' ? 'duration' : 'timestamp' };
+        const { template } = compileTemplate(step.value, type, {
+          name: step.what === 'for' ? 'wait' : 'until',
+          scope: inner,
+          diagnostics: this.#diagnostics,
+        });
+        return { plan: { ...guarded, kind: 'wait', [step.what]: template }, stops: false };
       }
       case 'stop': {
         const { template } = compileTemplate(step.reason, STRING, {
@@ -260,7 +223,7 @@ class Checker {
           scope: inner,
           diagnostics: this.#diagnostics,
         });
-        if (test !== null) scope.facts.add(test.whenFalse);
+        if (test !== null) scope.facts.add(holding(test, false));
         return { plan: { ...guarded, kind: 'stop', reason: template }, stops: test === null };
       }
     }
@@ -272,20 +235,22 @@ class Checker {
     scope: Scope,
   ): { plan: PlanStep; stops: boolean } {
     const test = this.#condition(step.test, scope);
-    const before = new Set(scope.visible.keys());
-    const thenFacts = new Facts(scope.facts).add(test.whenTrue);
-    const then = this.block(step.then, { ...scope, facts: thenFacts });
-    const inThen = [...scope.visible.keys()].filter((id) => !before.has(id));
-    this.#doubt(inThen, scope, 'it runs only in `then`');
-    const elseFacts = new Facts(scope.facts).add(test.whenFalse);
-    const otherwise = this.block(step.else, { ...scope, facts: elseFacts });
-    const inElse = [...scope.visible.keys()].filter(
-      (id) => !before.has(id) && !inThen.includes(id),
-    );
-    this.#doubt(inElse, scope, 'it runs only in `else`');
+    const inThen = new Visible(scope.visible);
+    const thenFacts = new Facts(scope.facts).add(holding(test, true));
+    const then = this.block(step.then, { ...scope, visible: inThen, facts: thenFacts });
+    this.#merge(inThen, scope, 'it runs only in `then`');
+    const inElse = new Visible(scope.visible);
+    const elseFacts = new Facts(scope.facts).add(holding(test, false));
+    const otherwise = this.block(step.else, { ...scope, visible: inElse, facts: elseFacts });
+    this.#merge(inElse, scope, 'it runs only in `else`');
     if (then.stops) scope.facts.add(elseFacts.own);
     else if (otherwise.stops) scope.facts.add(thenFacts.own);
-    else scope.facts.add([...thenFacts.own].filter((path) => elseFacts.own.has(path)));
+    else {
+      scope.facts
+        .add([...thenFacts.own].filter((fact) => elseFacts.own.has(fact)))
+        .add(impliedBy(test.expr, true, thenFacts.own))
+        .add(impliedBy(test.expr, false, elseFacts.own));
+    }
     return {
       plan: {
         ...base,
@@ -298,53 +263,130 @@ class Checker {
     };
   }
 
+  #try(step: Step & { kind: 'try' }, scope: Scope): BlockPlan {
+    const inTry = new Visible(scope.visible);
+    const tried = new Facts(scope.facts);
+    const body = this.block(step.steps, { ...scope, visible: inTry, facts: tried });
+    this.#merge(inTry, scope, 'a step before it in `try` can fail');
+    const ways = body.stops ? [] : [tried];
+    const clauses = step.catch.map((clause, index) => {
+      checkReachable(clause, step.catch.slice(0, index), this.#diagnostics);
+      this.#checkFree(clause.as, scope);
+      const visible = new Visible(scope.visible);
+      const caught = new Facts(scope.facts);
+      const names = new Map(scope.names).set(clause.as.value, ERROR);
+      const { steps, stops } = this.block(clause.steps, {
+        ...scope,
+        names,
+        visible,
+        facts: caught,
+      });
+      this.#merge(visible, scope, 'it runs only in `catch`');
+      // What is known of the error, or by it, holds in this clause: behind it the name can mean another one.
+      const paths = [...caught.own].filter((fact) => /^(?:steps|inputs)\./.test(fact));
+      if (!stops) ways.push(new Facts().add(paths));
+      const errors = clause.errors?.map(({ value }) => value);
+      return { ...(errors === undefined ? {} : { errors }), as: clause.as.value, steps };
+    });
+    const last = new Facts(scope.facts);
+    const final = this.block(step.finally, { ...scope, facts: last });
+    const [first, ...others] = ways;
+    const certain = [...(first?.own ?? [])].filter((fact) =>
+      others.every(({ own }) => own.has(fact)),
+    );
+    return {
+      plan: {
+        key: step.key,
+        kind: 'try',
+        steps: body.steps,
+        ...(clauses.length === 0 ? {} : { catch: clauses }),
+        finally: final.steps,
+      },
+      stops: ways.length === 0 || final.stops,
+      certain: [...certain, ...last.own],
+    };
+  }
+
   #foreach(
     step: Step & { kind: 'foreach' },
     scope: Scope,
   ): { plan: PlanStep & { kind: 'foreach' }; outputs: Type } {
-    const name = step.as;
     const items = this.#bare(step.items, scope);
     const item = this.#itemType(items.type, step.items);
-    if (scope.names.has(name.value)) {
-      this.#diagnostics.add(
-        'ID_DUPLICATE',
-        name.range,
-        `\`${name.value}\` is already the item of an outer \`foreach\``,
-        'choose another name',
-      );
-    }
-    const before = new Set(scope.visible.keys());
-    const inside: Scope = {
-      ...scope,
-      names: new Map(scope.names).set(name.value, item),
-      facts: new Facts(scope.facts),
-    };
-    const body = this.block(step.steps, inside);
-    const collect = step.collect === undefined ? null : this.#bare(step.collect, inside);
-    // Outside, a step of the body has no one output.
-    for (const id of scope.visible.keys()) if (!before.has(id)) scope.visible.delete(id);
-    const fields = new Map<string, Field>();
-    if (collect !== null) {
-      fields.set('results', {
-        type: { kind: 'list', of: collect.type },
-        optional: false,
-        summary: '',
-      });
-    }
-    fields.set('failures', { type: FAILURES, optional: false, summary: '' });
+    const { steps, collect } = this.#turns(step, scope, new Map([[step.as.value, item]]));
     return {
       plan: {
         key: step.key,
         kind: 'foreach',
         items: items.expr ?? NEVER,
-        as: name.value,
+        as: step.as.value,
         limit: step.limit,
         fail: step.fail,
         ...(collect === null ? {} : { collect: collect.expr ?? NEVER }),
-        steps: body.steps,
+        steps,
       },
-      outputs: { kind: 'record', label: `steps.${step.key.replaceAll(/\W/g, '_')}`, fields },
+      outputs: foreachOutputs(step.key, collect?.type ?? null),
     };
+  }
+
+  #repeat(
+    step: Step & { kind: 'repeat' },
+    scope: Scope,
+  ): { plan: PlanStep & { kind: 'repeat' }; outputs: Type } {
+    const { as, limit, everyMs } = step;
+    const names = new Map<string, Type>(as === undefined ? [] : [[as.value, INT]]);
+    const { steps, collect, until } = this.#turns(step, scope, names);
+    return {
+      plan: {
+        key: step.key,
+        kind: 'repeat',
+        limit,
+        ...(everyMs === undefined ? {} : { everyMs }),
+        ...(until === null ? {} : { until: until.expr ?? NEVER }),
+        ...(as === undefined ? {} : { as: as.value }),
+        ...(collect === null ? {} : { collect: collect.expr ?? NEVER }),
+        steps,
+      },
+      outputs: repeatOutputs(step.key, collect?.type ?? null),
+    };
+  }
+
+  /** Within one name there is one value: what is known of it would else be taken for another. */
+  #checkFree({ value, range }: Located<string>, scope: Scope): void {
+    if (!scope.names.has(value)) return;
+    this.#diagnostics.add(
+      'ID_DUPLICATE',
+      range,
+      `\`${value}\` already names a value of a block around this one`,
+      'choose another name with `as`',
+    );
+  }
+
+  /** The steps of a block that runs them many times, and what is asked at the end of each time. */
+  #turns(
+    step: Step & { kind: 'foreach' | 'repeat' },
+    scope: Scope,
+    names: ReadonlyMap<string, Type>,
+  ): {
+    steps: PlanStep[];
+    collect: CompiledExpression | null;
+    until: CompiledExpression | null;
+  } {
+    if (step.as !== undefined) this.#checkFree(step.as, scope);
+    // Outside, a step of the block has no one output: nothing of it is merged.
+    const inside: Scope = {
+      ...scope,
+      names: new Map([...scope.names, ...names]),
+      visible: new Visible(scope.visible),
+      facts: new Facts(scope.facts),
+    };
+    const { steps } = this.block(step.steps, inside);
+    const collect = step.collect === undefined ? null : this.#bare(step.collect, inside);
+    const until =
+      step.kind === 'repeat' && step.until !== undefined
+        ? this.#condition(step.until, inside)
+        : null;
+    return { steps, collect, until };
   }
 
   #itemType(type: Type, node: ScalarNode): Type {
@@ -379,16 +421,26 @@ class Checker {
     return compileExpression(bareSource(node, this.#diagnostics), scope, this.#diagnostics);
   }
 
-  #succeed(step: Step, outputs: Type, scope: Scope, doubt: string | null): void {
+  /** `test` is the condition without which it is skipped; null without one. */
+  #succeed(step: Step, outputs: Type, scope: Scope, test: CompiledExpression | null): void {
     if (step.id === undefined) return;
     const id = step.id.value;
-    scope.visible.set(id, outputs);
-    if (doubt === null) scope.facts.add([`steps.${id}`]);
-    else this.#doubt([id], scope, doubt);
+    scope.visible.add(id, outputs);
+    if (test === null) scope.facts.add([`steps.${id}`]);
+    else {
+      scope.facts.add(impliedBy(test.expr, true, [`steps.${id}`]));
+      this.#doubt([id], scope, 'its `if` can skip it');
+    }
+  }
+
+  /** What a block made visible is so behind it; why it may not have run there is null when it certainly has. */
+  #merge({ own }: Visible, scope: Scope, reason: string | null): void {
+    for (const [id, outputs] of own) scope.visible.add(id, outputs);
+    if (reason !== null) this.#doubt(own.keys(), scope, reason);
   }
 
   /** The innermost reason is the one to tell. */
-  #doubt(ids: readonly string[], scope: Scope, reason: string): void {
+  #doubt(ids: Iterable<string>, scope: Scope, reason: string): void {
     for (const id of ids) if (!scope.file.doubts.has(id)) scope.file.doubts.set(id, reason);
   }
 }

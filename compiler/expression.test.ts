@@ -6,7 +6,7 @@ import type { Expr } from '../core/expression.js';
 import type { Json, JsonObject } from '../core/json.js';
 import { createSource, Diagnostics } from './diagnostic.js';
 import { compileExpression } from './expression.js';
-import { Facts, FileNames, type Scope } from './scope.js';
+import { Facts, FileNames, Visible, type Scope } from './scope.js';
 import { parseType, printType, type Field, type Type } from './types.js';
 
 const INPUT_TYPES: { readonly [name: string]: string } = {
@@ -42,7 +42,7 @@ function compile(text: string): { expr: Expr; type: Type } {
     inputs,
     run: { kind: 'record', label: 'run', fields: new Map() },
     names: new Map(),
-    visible: new Map(),
+    visible: new Visible(),
     facts: new Facts(),
     file: new FileNames(new Map(), new Set()),
   };

@@ -3,7 +3,7 @@ import type { Expr } from '../core/expression.js';
 import { createSource, Diagnostics } from './diagnostic.js';
 import { compileExpression, type CompiledExpression } from './expression.js';
 import type { ExpressionSource } from './references.js';
-import { Facts, FileNames, type Scope } from './scope.js';
+import { Facts, FileNames, Visible, type Scope } from './scope.js';
 import { NUMBER, printType, type Type } from './types.js';
 
 const NOTHING: Type = { kind: 'record', label: 'nothing', fields: new Map() };
@@ -15,7 +15,7 @@ function metricScope(): Scope {
     run: NOTHING,
     names: new Map<string, Type>([['metrics', { kind: 'map', of: NUMBER }]]),
     namesOnly: true,
-    visible: new Map(),
+    visible: new Visible(),
     facts: new Facts(),
     file: new FileNames(new Map(), new Set()),
   };

@@ -1,8 +1,8 @@
 /** The options of a `uses` step, as its author wrote them. */
-import { isStepErrorCode, STEP_ERRORS } from '../core/error.js';
+import { isStepErrorCode, STEP_ERRORS, type StepErrorCode } from '../core/error.js';
 import type { RetryOptions } from '../core/plan.js';
 import type { Diagnostics } from './diagnostic.js';
-import type { WrittenOptions } from './pipeline.js';
+import type { Located, WrittenOptions } from './pipeline.js';
 import { headOf, MapReader } from './read-map.js';
 import { suggestHint } from './suggest.js';
 
@@ -34,6 +34,33 @@ export function parseOptions(reader: MapReader, diagnostics: Diagnostics): Writt
     ...parseOnFailure(reader),
     retry: parseRetry(reader, diagnostics),
   };
+}
+
+const DEFAULT_KEYS = ['timeout', 'attempt_timeout', 'heartbeat', 'retry', 'on_failure'];
+
+/** `defaults` of a pipeline: options for every step that does not say otherwise. */
+export function parseDefaults(pipeline: MapReader, diagnostics: Diagnostics): WrittenOptions {
+  const node = pipeline.get('defaults');
+  if (node === undefined) return { retry: {} };
+  if (node.kind !== 'map') {
+    pipeline.invalid(
+      node,
+      '`defaults` is a map of options',
+      'for instance `defaults: { timeout: 1h }`',
+    );
+    return { retry: {} };
+  }
+  const reader = new MapReader(node, diagnostics, {
+    what: '`defaults`',
+    keys: DEFAULT_KEYS,
+    misplaced: new Map([['on', 'devices are leased by single steps: write it there']]),
+  });
+  return parseOptions(reader, diagnostics);
+}
+
+/** What a step says, and else what its pipeline says. */
+export function withDefaults(own: WrittenOptions, defaults: WrittenOptions): WrittenOptions {
+  return { ...defaults, ...own, retry: { ...defaults.retry, ...own.retry } };
 }
 
 function parseOn(reader: MapReader, diagnostics: Diagnostics): Pick<WrittenOptions, 'gpus'> {
@@ -89,7 +116,7 @@ function parseRetry(reader: MapReader, diagnostics: Diagnostics): Partial<RetryO
   const isFactor = factorValue !== null && factorValue >= 1 && factorValue <= 100;
   if (factor !== undefined && !isFactor)
     retry.invalid(factor, '`factor` is a number from 1 to 100');
-  const never = parseNever(retry, diagnostics);
+  const never = parseCodes(retry, 'never', diagnostics)?.map(({ value }) => value);
   return {
     ...(attempts === undefined ? {} : { attempts }),
     ...(firstMs === undefined ? {} : { firstMs }),
@@ -99,16 +126,21 @@ function parseRetry(reader: MapReader, diagnostics: Diagnostics): Partial<RetryO
   };
 }
 
-function parseNever(retry: MapReader, diagnostics: Diagnostics): string[] | undefined {
-  const node = retry.get('never');
+/** A list of error codes, each with its place. */
+export function parseCodes(
+  reader: MapReader,
+  key: string,
+  diagnostics: Diagnostics,
+): Located<StepErrorCode>[] | undefined {
+  const node = reader.get(key);
   if (node === undefined) return undefined;
   if (node.kind !== 'list') {
-    retry.invalid(node, '`never` is a list of error codes');
+    reader.invalid(node, `\`${key}\` is a list of error codes`);
     return undefined;
   }
   return node.items.flatMap((item) => {
     const code = item.kind === 'scalar' ? String(item.value) : '';
-    if (isStepErrorCode(code)) return [code];
+    if (isStepErrorCode(code)) return [{ value: code, range: headOf(item) }];
     diagnostics.add(
       'ERROR_CODE_UNKNOWN',
       headOf(item),

@@ -1,55 +1,34 @@
 import type { Diagnostics, Range } from './diagnostic.js';
-import { MISPLACED_INPUTS, parseOptions } from './parse-options.js';
-import type { Located, Step } from './pipeline.js';
-import { headOf, isLater, MapReader, NAME_PATTERN, refuseLater } from './read-map.js';
-import { suggest } from './suggest.js';
+import { parseAs, parseId } from './parse-names.js';
+import { MISPLACED_INPUTS, parseCodes, parseOptions } from './parse-options.js';
+import type { Branch, CatchClause, Located, Step } from './pipeline.js';
+import { headOf, MapReader } from './read-map.js';
+import { COMMON, idsIn, KEYS, kindOf, type Kind } from './step-kind.js';
 import type { MapNode, ScalarNode, SourceNode } from './yaml.js';
 
-/** Ids with a meaning of their own, in expressions or in the language. */
-const RESERVED_IDS: readonly string[] = [
-  'finally',
-  'then',
-  'else',
-  'catch',
-  'inputs',
-  'steps',
-  'run',
-  'error',
-  'in',
-  'true',
-  'false',
-  'null',
-  // Assigned to an object it would be lost.
-  '__proto__',
+const NEEDS_MISPLACED: readonly (readonly [string, string])[] = [
+  [
+    'needs',
+    'only the branches of a `parallel` have it; elsewhere steps run in the order of the file',
+  ],
 ];
 
-const LATER_KINDS = ['parallel', 'repeat', 'approve', 'wait', 'pipeline'] as const;
-const LATER_KEYS = ['needs', 'catch'];
-
-const KEYS = {
-  step: [
-    'id',
-    'if',
-    'uses',
-    'with',
-    'timeout',
-    'attempt_timeout',
-    'heartbeat',
-    'retry',
-    'on',
-    'on_failure',
-    'summary',
-  ],
-  foreach: ['id', 'if', 'foreach', 'as', 'limit', 'fail', 'collect', 'steps'],
-  try: ['id', 'if', 'try', 'finally'],
-  if: ['id', 'if', 'then', 'else'],
-  stop: ['id', 'if', 'stop'],
-} as const;
-
-type Kind = keyof typeof KEYS;
+const REPEAT_MISPLACED: readonly (readonly [string, string])[] = ['limit', 'every', 'until'].map(
+  (key) => [key, `write it inside: \`repeat: { ${key}: … }\``],
+);
 
 /** The steps of one list. `what` names it in messages. */
 export function parseSteps(node: SourceNode, what: string, diagnostics: Diagnostics): Step[] {
+  return parseBranches(node, what, diagnostics, false).map(({ step }) => step);
+}
+
+/** The steps of one list, with what they need of each other where `mayNeed`. */
+function parseBranches(
+  node: SourceNode,
+  what: string,
+  diagnostics: Diagnostics,
+  mayNeed: boolean,
+): Branch[] {
   if (node.kind !== 'list') {
     diagnostics.add(
       'VALUE_INVALID',
@@ -67,10 +46,16 @@ export function parseSteps(node: SourceNode, what: string, diagnostics: Diagnost
       'add one, or remove the key',
     );
   }
-  return node.items.map((item, index) => parseStep(item, index, diagnostics));
+  return node.items.map((item, index) => parseStep(item, index, diagnostics, mayNeed));
 }
 
-function parseStep(node: SourceNode, index: number, diagnostics: Diagnostics): Step {
+function parseStep(
+  node: SourceNode,
+  index: number,
+  diagnostics: Diagnostics,
+  mayNeed: boolean,
+): Branch {
+  const key = `[${index}]`;
   if (node.kind !== 'map') {
     diagnostics.add(
       'VALUE_INVALID',
@@ -78,35 +63,71 @@ function parseStep(node: SourceNode, index: number, diagnostics: Diagnostics): S
       'a step is a map',
       'for instance `- { id: discover, uses: coordinator.discover, with: { slug: my-task } }`',
     );
-    return { kind: 'broken', key: `[${index}]`, range: headOf(node), ids: [] };
+    return { step: { kind: 'broken', key, range: headOf(node), ids: [] }, needs: [] };
   }
   const kind = kindOf(node, diagnostics);
   if (kind === null) {
-    return { kind: 'broken', key: `[${index}]`, range: headOf(node), ids: idsIn(node) };
+    return { step: { kind: 'broken', key, range: headOf(node), ids: idsIn(node) }, needs: [] };
   }
-  if (typeof kind === 'object') return parseStep(kind, index, diagnostics);
+  if (typeof kind === 'object') return parseStep(kind, index, diagnostics, mayNeed);
   const reader = new MapReader(node, diagnostics, {
     what: kind === 'step' ? 'a step' : `${kind === 'if' ? 'an' : 'a'} \`${kind}\` step`,
-    keys: KEYS[kind],
-    later: LATER_KEYS,
-    ...(kind === 'step' ? { misplaced: MISPLACED_INPUTS } : {}),
+    keys: [...COMMON, ...KEYS[kind], ...(mayNeed ? ['needs'] : [])],
+    misplaced: new Map([
+      ...(mayNeed ? [] : NEEDS_MISPLACED),
+      ...(kind === 'step' ? MISPLACED_INPUTS : []),
+      ...(kind === 'repeat' ? REPEAT_MISPLACED : []),
+    ]),
   });
   const id = parseId(reader, diagnostics);
   const test = reader.expression('if');
-  const base = {
+  const base: StepBase = {
     ...(id === undefined ? {} : { id }),
-    key: id?.value ?? `[${index}]`,
+    key: id?.value ?? key,
     range: id?.range ?? headOf(node),
   };
   const guarded = { ...base, ...(test === undefined ? {} : { if: test }) };
-  const broken = { ...base, kind: 'broken', ids: idsIn(node) } as const;
+  const step =
+    kind === 'if'
+      ? parseIf(reader, diagnostics, base)
+      : parseKind(kind, reader, diagnostics, guarded);
+  return { step: step ?? { ...base, kind: 'broken', ids: idsIn(node) }, needs: parseNeeds(reader) };
+}
+
+/** The branches that a branch needs: a list of ids, or one. */
+function parseNeeds(reader: MapReader): Located<string>[] {
+  const node = reader.get('needs');
+  if (node === undefined) return [];
+  const items = node.kind === 'list' ? node.items : [node];
+  return items.flatMap((item) => {
+    if (item.kind === 'scalar' && typeof item.value === 'string')
+      return [{ value: item.value, range: item.range }];
+    reader.invalid(item, '`needs` is a list of ids of branches', 'for instance `needs: [build]`');
+    return [];
+  });
+}
+
+interface StepBase {
+  readonly id?: Located<string>;
+  readonly key: string;
+  readonly range: Range;
+  readonly if?: ScalarNode;
+}
+
+/** Null when what the step is about is wrong, which is told. */
+function parseKind(
+  kind: Exclude<Kind, 'if'>,
+  reader: MapReader,
+  diagnostics: Diagnostics,
+  base: StepBase,
+): Step | null {
   switch (kind) {
     case 'step': {
       const uses = reader.text('uses');
-      if (uses === undefined) return broken;
+      if (uses === undefined) return null;
       const summary = reader.get('summary');
       return {
-        ...guarded,
+        ...base,
         kind,
         uses: { value: String(uses.value), range: uses.range },
         withRange: reader.has('with') ? reader.keyRange('with') : uses.range,
@@ -117,51 +138,169 @@ function parseStep(node: SourceNode, index: number, diagnostics: Diagnostics): S
     }
     case 'foreach': {
       const items = reader.expression('foreach');
-      const collect = reader.expression('collect');
-      const steps = reader.required('steps', 'list what happens to each item under `steps:`');
-      const parsed = steps === undefined ? [] : parseSteps(steps, 'steps', diagnostics);
-      const as = parseAs(reader, diagnostics);
+      const steps = parseInner(
+        reader,
+        diagnostics,
+        'list what happens to each item under `steps:`',
+      );
+      const as = parseAs(reader, diagnostics) ?? { value: 'item', range: reader.keyRange('as') };
       const limit = reader.integer('limit', 1, 1_000) ?? 1;
-      const fail = parseFail(reader);
-      if (items === undefined) return broken;
-      return {
-        ...guarded,
-        kind,
-        items,
-        as,
-        limit,
-        fail,
-        ...(collect === undefined ? {} : { collect }),
-        steps: parsed,
-      };
+      const fail = parseFail(reader, kind);
+      const collect = parseCollect(reader);
+      return items === undefined
+        ? null
+        : { ...base, kind, items, as, limit, fail, ...collect, steps };
     }
-    case 'try':
-      return {
-        ...guarded,
-        kind,
-        steps: parseList(reader, 'try', diagnostics),
-        finally: reader.has('finally')
-          ? parseList(reader, 'finally', diagnostics)
-          : missing(reader, 'finally', 'without it `try` changes nothing'),
-      };
-    case 'if':
-      if (test === undefined) {
-        if (!reader.has('if'))
-          reader.required('if', 'the condition that chooses between `then` and `else`');
-        return broken;
-      }
-      return {
-        ...base,
-        kind,
-        test,
-        then: reader.has('then')
-          ? parseList(reader, 'then', diagnostics)
-          : missing(reader, 'then', 'write the condition the other way round'),
-        else: reader.has('else') ? parseList(reader, 'else', diagnostics) : [],
-      };
+    case 'repeat': {
+      const repeat = parseRepeat(reader, diagnostics);
+      const steps = parseInner(reader, diagnostics, 'list what is repeated under `steps:`');
+      const as = parseAs(reader, diagnostics);
+      const collect = parseCollect(reader);
+      return repeat === null
+        ? null
+        : { ...base, kind, ...repeat, ...(as === undefined ? {} : { as }), ...collect, steps };
+    }
+    case 'parallel': {
+      const node = reader.get('parallel');
+      const branches = node === undefined ? [] : parseBranches(node, kind, diagnostics, true);
+      const limit = reader.integer('limit', 1, 1_000) ?? 1_000;
+      return { ...base, kind, limit, fail: parseFail(reader, kind), branches };
+    }
+    case 'try': {
+      const steps = parseList(reader, 'try', diagnostics);
+      const clauses = parseCatch(reader, diagnostics);
+      const last = parseList(reader, 'finally', diagnostics);
+      if (!['catch', 'finally'].some((key) => reader.has(key) || reader.isReported(key)))
+        reader.required('finally', 'or `catch`; without either `try` changes nothing');
+      return { ...base, kind, steps, catch: clauses, finally: last };
+    }
+    case 'wait':
+      return parseWait(reader, diagnostics, base);
     case 'stop':
-      return parseStop(reader, diagnostics, guarded) ?? broken;
+      return parseStop(reader, diagnostics, base);
   }
+}
+
+function parseIf(reader: MapReader, diagnostics: Diagnostics, base: StepBase): Step | null {
+  const test = reader.expression('if');
+  if (test === undefined) {
+    if (!reader.has('if'))
+      reader.required('if', 'the condition that chooses between `then` and `else`');
+    return null;
+  }
+  return {
+    ...base,
+    kind: 'if',
+    test,
+    then: reader.has('then')
+      ? parseList(reader, 'then', diagnostics)
+      : missing(reader, 'then', 'write the condition the other way round'),
+    else: reader.has('else') ? parseList(reader, 'else', diagnostics) : [],
+  };
+}
+
+function parseInner(reader: MapReader, diagnostics: Diagnostics, hint: string): Step[] {
+  const steps = reader.required('steps', hint);
+  return steps === undefined ? [] : parseSteps(steps, 'steps', diagnostics);
+}
+
+function parseCollect(reader: MapReader): { readonly collect?: ScalarNode } {
+  const collect = reader.expression('collect');
+  return collect === undefined ? {} : { collect };
+}
+
+/** So many, of a step each, are within what a run's state and history hold. */
+const MAX_ITERATIONS = 1_000;
+
+function parseRepeat(
+  reader: MapReader,
+  diagnostics: Diagnostics,
+): { readonly limit: number; readonly everyMs?: number; readonly until?: ScalarNode } | null {
+  const node = reader.get('repeat');
+  if (node === undefined) return null;
+  if (node.kind !== 'map') {
+    reader.invalid(
+      node,
+      '`repeat` is a map with a `limit`',
+      'for instance `repeat: { limit: 10, every: 1m, until: steps.look.done }`',
+    );
+    return null;
+  }
+  const inner = new MapReader(node, diagnostics, {
+    what: '`repeat`',
+    keys: ['limit', 'every', 'until'],
+  });
+  // Beside `repeat` it is told to stand inside.
+  if (!reader.node.entries.some(({ key }) => key === 'limit')) {
+    inner.required(
+      'limit',
+      'say how many iterations there may be: without an end a mistake runs for ever',
+    );
+  }
+  const everyMs = inner.duration('every');
+  const until = inner.expression('until');
+  return {
+    limit: inner.integer('limit', 1, MAX_ITERATIONS) ?? 1,
+    ...(everyMs === undefined ? {} : { everyMs }),
+    ...(until === undefined ? {} : { until }),
+  };
+}
+
+function parseCatch(reader: MapReader, diagnostics: Diagnostics): CatchClause[] {
+  const node = reader.get('catch');
+  if (node === undefined) return [];
+  if (node.kind !== 'list' || node.items.length === 0) {
+    reader.invalid(
+      node,
+      '`catch` is a list of clauses',
+      'for instance `catch: [{ errors: [PROGRAM_FAILED], steps: [ … ] }]`',
+    );
+    return [];
+  }
+  return node.items.flatMap((item) => {
+    if (item.kind !== 'map') {
+      reader.invalid(item, 'a clause of `catch` is a map', 'with `errors`, `as` and `steps`');
+      return [];
+    }
+    const clause = new MapReader(item, diagnostics, {
+      what: 'a clause of `catch`',
+      keys: ['errors', 'as', 'steps'],
+    });
+    const codes = clause.get('errors');
+    if (codes?.kind === 'list' && codes.items.length === 0)
+      clause.invalid(codes, '`errors` has no codes', 'without the key it takes every failure');
+    // What is wrong takes some, not all.
+    const isGiven = clause.has('errors') || clause.isReported('errors');
+    const errors = parseCodes(clause, 'errors', diagnostics) ?? (isGiven ? [] : undefined);
+    return [
+      {
+        range: headOf(item),
+        ...(errors === undefined ? {} : { errors }),
+        as: parseAs(clause, diagnostics, ['error']) ?? { value: 'error', range: headOf(item) },
+        steps: parseInner(clause, diagnostics, 'list what happens then under `steps:`'),
+      },
+    ];
+  });
+}
+
+function parseWait(reader: MapReader, diagnostics: Diagnostics, base: StepBase): Step | null {
+  const node = reader.get('wait');
+  if (node === undefined) return null;
+  if (node.kind === 'scalar' && node.value !== null)
+    return { ...base, kind: 'wait', what: 'for', value: node };
+  if (node.kind !== 'map') {
+    reader.invalid(node, '`wait` is a duration or a map with `until`', 'for instance `wait: 15m`');
+    return null;
+  }
+  const hint = 'for a length of time write `wait: 15m`';
+  const inner = new MapReader(node, diagnostics, {
+    what: '`wait`',
+    keys: ['until'],
+    misplaced: new Map([['for', hint]]),
+  });
+  const isTold = node.entries.some(({ key }) => key === 'for');
+  const until = isTold ? inner.get('until') : inner.required('until', hint);
+  return until === undefined ? null : { ...base, kind: 'wait', what: 'until', value: until };
 }
 
 function missing(reader: MapReader, key: string, hint: string): Step[] {
@@ -174,122 +313,19 @@ function parseList(reader: MapReader, key: string, diagnostics: Diagnostics): St
   return node === undefined ? [] : parseSteps(node, key, diagnostics);
 }
 
-/**
- * What a step is, by the keys that it has; null when that is not clear, and told. A key that is only misspelt is
- * told, and the step is given back with the right one, so that the mistakes in the rest of it are told too.
- */
-function kindOf(node: MapNode, diagnostics: Diagnostics): Kind | MapNode | null {
-  const keys = node.entries.map((entry) => entry.key);
-  const later = node.entries.find((entry) => LATER_KINDS.some((kind) => kind === entry.key));
-  if (later !== undefined) {
-    refuseLater(later, diagnostics);
-    return null;
-  }
-  const kinds: Kind[] = [];
-  if (keys.includes('uses')) kinds.push('step');
-  if (keys.includes('foreach')) kinds.push('foreach');
-  if (keys.includes('try')) kinds.push('try');
-  if (keys.includes('then') || keys.includes('else')) kinds.push('if');
-  if (keys.includes('stop')) kinds.push('stop');
-  const [kind, second] = kinds;
-  const nameOf = (one: Kind): string => (one === 'step' ? 'uses' : one === 'if' ? 'then' : one);
-  if (kind !== undefined && second === undefined) return kind;
-  if (kind !== undefined && second !== undefined) {
-    const at = node.entries.findLast((entry) => kinds.some((one) => nameOf(one) === entry.key));
-    diagnostics.add(
-      'STEP_KIND',
-      at?.keyRange ?? headOf(node),
-      `a step does one thing, and this has \`${nameOf(kind)}\` and \`${nameOf(second)}\``,
-      'make two steps of it',
-    );
-    return null;
-  }
-  for (const entry of node.entries) {
-    const near = suggest(entry.key, ['uses', 'foreach', 'try', 'stop']);
-    const isKnown = Object.values(KEYS).some((known) => known.some((key) => key === entry.key));
-    if (near === null || isKnown || isLater(entry.key)) continue;
-    diagnostics.add(
-      'KEY_UNKNOWN',
-      entry.keyRange,
-      `a step has no \`${entry.key}\``,
-      `did you mean \`${near}\`?`,
-    );
-    return {
-      ...node,
-      entries: node.entries.map((one) => (one === entry ? { ...one, key: near } : one)),
-    };
-  }
-  diagnostics.add(
-    'STEP_KIND',
-    headOf(node),
-    keys.includes('if') ? 'an `if` needs `then`, or a step beside it' : 'this step does nothing',
-    'a step has `uses`, `foreach`, `try`, `stop`, or `if` with `then`',
-  );
-  return null;
-}
+const FAIL_WAIT = {
+  foreach: 'it succeeds if one item did',
+  parallel: 'what can still run runs, and then it fails',
+};
 
-/** Every `id` below a node that is not understood. */
-function idsIn(node: SourceNode): string[] {
-  if (node.kind === 'scalar') return [];
-  if (node.kind === 'list') return node.items.flatMap(idsIn);
-  return node.entries.flatMap(({ key, value }) =>
-    key === 'id' && value.kind === 'scalar' ? [String(value.value)] : idsIn(value),
-  );
-}
-
-function parseId(reader: MapReader, diagnostics: Diagnostics): Located<string> | undefined {
-  const node = reader.get('id');
-  if (node === undefined) return undefined;
-  const value = node.kind === 'scalar' ? String(node.value) : '';
-  if (checkName(value, headOf(node), 'an id', diagnostics)) return { value, range: node.range };
-  return undefined;
-}
-
-function checkName(value: string, range: Range, what: string, diagnostics: Diagnostics): boolean {
-  if (!NAME_PATTERN.test(value)) {
-    const mended = value.replaceAll('-', '_');
-    diagnostics.add(
-      'ID_INVALID',
-      range,
-      `\`${value}\` is not ${what}`,
-      NAME_PATTERN.test(mended)
-        ? `write \`${mended}\`: in an expression a \`-\` is a subtraction`
-        : 'use letters, digits and `_`, not beginning with a digit, at most 64',
-    );
-    return false;
-  }
-  if (RESERVED_IDS.includes(value)) {
-    diagnostics.add(
-      'ID_RESERVED',
-      range,
-      `\`${value}\` has a meaning of its own and cannot be ${what}`,
-      'choose another word',
-    );
-    return false;
-  }
-  return true;
-}
-
-function parseAs(reader: MapReader, diagnostics: Diagnostics): Located<string> {
-  const node = reader.text('as');
-  const fallback = { value: 'item', range: reader.keyRange('as') };
-  if (node === undefined) return fallback;
-  const value = String(node.value);
-  // `item` for a name that is refused would make every use of it a second mistake.
-  return checkName(value, node.range, 'a name for the item', diagnostics) ||
-    NAME_PATTERN.test(value)
-    ? { value, range: node.range }
-    : fallback;
-}
-
-function parseFail(reader: MapReader): 'fast' | 'wait' {
+function parseFail(reader: MapReader, kind: 'foreach' | 'parallel'): 'fast' | 'wait' {
   const node = reader.get('fail');
   if (node === undefined) return 'fast';
   if (node.kind === 'scalar' && (node.value === 'fast' || node.value === 'wait')) return node.value;
   reader.invalid(
     node,
     '`fail` is `fast` or `wait`',
-    '`fast`: the first failure ends the rest; `wait`: it succeeds if one item did',
+    `\`fast\`: the first failure ends the rest; \`wait\`: ${FAIL_WAIT[kind]}`,
   );
   return 'fast';
 }
@@ -303,11 +339,7 @@ function parseWith(reader: MapReader): MapNode['entries'] | null {
   return null;
 }
 
-function parseStop(
-  reader: MapReader,
-  diagnostics: Diagnostics,
-  base: { readonly key: string; readonly range: Range; readonly if?: ScalarNode },
-): Step | null {
+function parseStop(reader: MapReader, diagnostics: Diagnostics, base: StepBase): Step | null {
   const node = reader.get('stop');
   if (node === undefined) return null;
   if (node.kind !== 'map') {

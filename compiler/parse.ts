@@ -1,6 +1,7 @@
 /** A YAML tree to a Pipeline: every mistake of form is told here, names and types are left to the checker. */
 import type { Diagnostics, Range } from './diagnostic.js';
 import type { InputDeclaration, Pipeline } from './pipeline.js';
+import { parseDefaults } from './parse-options.js';
 import { parseSteps } from './parse-step.js';
 import { headOf, MapReader, NAME_PATTERN } from './read-map.js';
 import { suggest } from './suggest.js';
@@ -19,12 +20,12 @@ export function parsePipeline(root: SourceNode, diagnostics: Diagnostics): Pipel
   }
   const reader = new MapReader(root, diagnostics, {
     what: 'a pipeline',
-    keys: ['pipeline', 'summary', 'inputs', 'steps', 'outputs'],
-    later: ['defaults'],
+    keys: ['pipeline', 'summary', 'inputs', 'defaults', 'steps', 'outputs'],
   });
   const name = parseName(reader, diagnostics);
   const summary = reader.text('summary')?.value;
   const inputs = parseInputs(reader, diagnostics);
+  const defaults = parseDefaults(reader, diagnostics);
   const stepsNode = reader.required('steps', 'list what the pipeline does under `steps:`');
   const steps = stepsNode === undefined ? [] : parseSteps(stepsNode, 'steps', diagnostics);
   // Without steps every output would be one more mistake.
@@ -36,6 +37,7 @@ export function parsePipeline(root: SourceNode, diagnostics: Diagnostics): Pipel
     inputsRange: reader.keyRange('inputs'),
     inputs,
     inputsBroken: reader.isReported('inputs'),
+    defaults,
     steps,
     outputs,
   };

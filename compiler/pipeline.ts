@@ -12,6 +12,8 @@ export interface Pipeline {
   readonly inputs: readonly InputDeclaration[];
   /** The declarations could not be read, which is told: any `inputs.x` may be right. */
   readonly inputsBroken: boolean;
+  /** Options for every step that does not say otherwise. */
+  readonly defaults: WrittenOptions;
   readonly steps: readonly Step[];
   readonly outputs: readonly Entry[];
 }
@@ -41,7 +43,16 @@ interface StepBase {
   readonly if?: ScalarNode;
 }
 
-export type Step = UsesStep | ForeachStep | TryStep | IfStep | StopStep | BrokenStep;
+export type Step =
+  | UsesStep
+  | ForeachStep
+  | RepeatStep
+  | ParallelStep
+  | TryStep
+  | IfStep
+  | WaitStep
+  | StopStep
+  | BrokenStep;
 
 export interface UsesStep extends StepBase {
   readonly kind: 'step';
@@ -75,10 +86,43 @@ interface ForeachStep extends StepBase {
   readonly steps: readonly Step[];
 }
 
+interface RepeatStep extends StepBase {
+  readonly kind: 'repeat';
+  readonly limit: number;
+  readonly everyMs?: number;
+  readonly until?: ScalarNode;
+  readonly as?: Located<string>;
+  readonly collect?: ScalarNode;
+  readonly steps: readonly Step[];
+}
+
+interface ParallelStep extends StepBase {
+  readonly kind: 'parallel';
+  readonly limit: number;
+  readonly fail: 'fast' | 'wait';
+  readonly branches: readonly Branch[];
+}
+
+export interface Branch {
+  readonly step: Step;
+  /** Ids of branches beside it. */
+  readonly needs: readonly Located<string>[];
+}
+
 interface TryStep extends StepBase {
   readonly kind: 'try';
   readonly steps: readonly Step[];
+  readonly catch: readonly CatchClause[];
   readonly finally: readonly Step[];
+}
+
+export interface CatchClause {
+  /** Place of the clause. */
+  readonly range: Range;
+  /** Absent: every code. */
+  readonly errors?: readonly Located<string>[];
+  readonly as: Located<string>;
+  readonly steps: readonly Step[];
 }
 
 interface IfStep extends StepBase {
@@ -86,6 +130,13 @@ interface IfStep extends StepBase {
   readonly test: ScalarNode;
   readonly then: readonly Step[];
   readonly else: readonly Step[];
+}
+
+interface WaitStep extends StepBase {
+  readonly kind: 'wait';
+  /** A duration, or a timestamp. */
+  readonly what: 'for' | 'until';
+  readonly value: SourceNode;
 }
 
 interface StopStep extends StepBase {

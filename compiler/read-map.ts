@@ -8,15 +8,9 @@ export const NAME_PATTERN = /^[A-Za-z_][A-Za-z0-9_]{0,63}$/;
 
 /** Constructs of the language that this version refuses by name, with what to do instead. */
 const LATER: ReadonlyMap<string, string> = new Map([
-  ['parallel', 'write the steps one after the other, or use `foreach` with a `limit`'],
-  ['needs', 'steps run in the order of the file'],
-  ['repeat', 'a step that waits for something polls by itself, until its `timeout`'],
   ['approve', 'stop before the effect, and start a second pipeline after a look'],
-  ['wait', 'a step that waits for something polls by itself, until its `timeout`'],
   ['pipeline', 'write the steps of the other file here'],
-  ['catch', 'use `finally` for what must happen in any case'],
   ['labels', 'a step runs on the host of its workspace, or on one that is chosen once for the run'],
-  ['defaults', 'write the options at each step'],
 ]);
 
 /** Reads one map: each key is known, not there yet, or a mistake; all are told. */

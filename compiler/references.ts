@@ -1,7 +1,7 @@
 import type { ASTNode } from '@marcbachmann/cel-js';
 import type { DiagnosticCode, Diagnostics, Range } from './diagnostic.js';
 import { FUNCTIONS, LEFT_OUT, MACROS, METHODS } from './expression-functions.js';
-import { Facts, type Scope } from './scope.js';
+import { branchBeside, Facts, type Scope } from './scope.js';
 import { listNames, suggest, suggestHint } from './suggest.js';
 import { ANY, BOOL, fieldsOf, printType, type Type } from './types.js';
 
@@ -30,6 +30,8 @@ export class References {
   readonly steps = new Map<string, Type>();
   /** `null` as a branch of `?:`. */
   readonly nulls: ASTNode[] = [];
+  /** Ids of other branches, told once in an expression. */
+  readonly #toldBeside = new Set<string>();
   /** It reads something that is already reported. */
   sawUnknown = false;
 
@@ -152,7 +154,7 @@ export class References {
       return null;
     }
     const roots = isAlone ? [] : ['inputs', 'steps', 'run'];
-    const known = [...roots, ...this.#scope.names.keys(), ...locals.keys()];
+    const known = [...new Set([...roots, ...this.#scope.names.keys(), ...locals.keys()])];
     const inputs = fieldsOf(this.#scope.inputs);
     const hint =
       inputs?.has(name) === true
@@ -261,6 +263,7 @@ export class References {
       return null;
     }
     const place = file.ids.get(id);
+    const branch = branchBeside(id, this.#scope.beside);
     if (place === undefined) {
       file.missing(id, this.#source.toRange(at.start, at.end));
       this.sawUnknown = true;
@@ -268,16 +271,28 @@ export class References {
       this.#report(
         'MEMBER_UNKNOWN',
         at,
-        `\`${id}\` is a block, which has no outputs`,
-        'read the outputs of a step inside it',
+        `\`${id}\` is ${place.kind === 'if' ? 'an' : 'a'} \`${place.kind}\`, which has no outputs`,
+        ['wait', 'stop'].includes(place.kind) ? '' : 'read the outputs of a step inside it',
       );
     } else if (place.foreach.some((key) => visible.has(key))) {
       const block = place.foreach.find((key) => visible.has(key)) ?? '';
       this.#report(
         'STEP_NOT_VISIBLE',
         at,
-        `the step \`${id}\` runs once for each item of \`${block}\`, so it has no one output here`,
+        `the step \`${id}\` runs many times in \`${block}\`, so it has no one output here`,
         `let \`${block}\` collect it, and read \`steps.${block}.results\``,
+      );
+    } else if (branch !== null && (branch.isUnclear || this.#toldBeside.has(id))) {
+      this.sawUnknown = true;
+    } else if (branch !== null) {
+      this.#toldBeside.add(id);
+      this.#report(
+        'STEP_NOT_VISIBLE',
+        at,
+        `the step \`${id}\` runs beside this one, and may end later`,
+        branch.name === null
+          ? 'give its branch an `id`, and let this one have `needs: [that id]`'
+          : `let this branch wait for it: \`needs: [${branch.name}]\``,
       );
     } else {
       this.#report(
@@ -285,7 +300,7 @@ export class References {
         at,
         `the step \`${id}\` has not run before this place`,
         place.foreach.length > 0
-          ? 'it runs inside a `foreach`; use `collect`'
+          ? 'it runs inside a block that repeats it; use `collect`'
           : 'move it up, or this down',
       );
     }

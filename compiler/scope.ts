@@ -1,51 +1,125 @@
 /**
  * What an expression can see at one place of a pipeline, and what is certain there.
  *
- * A fact is a path that certainly exists: `steps.discover` (the step has succeeded), `inputs.idea` (it was given).
+ * A fact is a path that certainly exists: `steps.discover` (the step has succeeded), `inputs.idea` (it was given); or
+ * what is known of a condition.
  */
+import { readFact } from './conditions.js';
 import type { Diagnostics, Range } from './diagnostic.js';
+import { ask, layersOf } from './layers.js';
 import { suggestHint } from './suggest.js';
 import { isAssignable, type Type } from './types.js';
 
-/** Facts of a block on top of those around it. Added to as steps succeed, dropped or merged when it ends. */
+/**
+ * Facts of a block on top of those around it: paths that exist, and what is known of conditions (conditions.ts). Added
+ * to as steps succeed, dropped or merged when it ends.
+ */
 export class Facts {
   readonly own = new Set<string>();
-  readonly #outer: Facts | null;
+  readonly outer: readonly Facts[];
+  /** Paths that exist where a condition holds, by its key. */
+  readonly #implied = new Map<string, string[]>();
 
-  constructor(outer: Facts | null = null) {
-    this.#outer = outer;
+  constructor(...outer: Facts[]) {
+    this.outer = outer;
   }
 
   has(path: string): boolean {
-    return this.own.has(path) || (this.#outer?.has(path) ?? false);
+    return ask<Facts, true>(this, ({ own }) => own.has(path) || undefined) === true;
   }
 
-  add(paths: Iterable<string>): this {
-    for (const path of paths) this.own.add(path);
+  add(facts: Iterable<string>): this {
+    for (const fact of facts) {
+      this.own.add(fact);
+      const condition = readFact(fact);
+      if (condition === null) continue;
+      const { key, path } = condition;
+      if (path === undefined) this.add(this.#impliedBy(key));
+      else if (this.has(key)) this.own.add(path);
+      else this.#implied.set(key, [...(this.#implied.get(key) ?? []), path]);
+    }
     return this;
+  }
+
+  /** What was said, here or around, to follow from a condition. */
+  #impliedBy(key: string): readonly string[] {
+    return [...layersOf<Facts>(this)].flatMap((layer) => layer.#implied.get(key) ?? []);
+  }
+}
+
+/** Outputs of the steps that may have run before a place, by id; what a block adds to those around it is its own. */
+export class Visible {
+  readonly own = new Map<string, Type>();
+  readonly outer: readonly Visible[];
+
+  constructor(...outer: Visible[]) {
+    this.outer = outer;
+  }
+
+  get(id: string): Type | undefined {
+    return ask<Visible, Type>(this, ({ own }) => own.get(id));
+  }
+
+  has(id: string): boolean {
+    return this.get(id) !== undefined;
+  }
+
+  add(id: string, outputs: Type): void {
+    this.own.set(id, outputs);
+  }
+
+  /** All of them, the nearest first. */
+  *nearestFirst(): Generator<readonly [string, Type]> {
+    for (const { own } of layersOf<Visible>(this)) yield* [...own].toReversed();
   }
 }
 
 /** What the file says about an id, wherever it stands. */
 export interface IdPlace {
   readonly range: Range;
-  /** Keys of the foreach blocks around it, outermost first. */
+  /** Keys of the `foreach` and `repeat` blocks around it, outermost first. */
   readonly foreach: readonly string[];
-  /** `try`, `if` and `stop` have no outputs. */
+  /** What it is: `try`. */
+  readonly kind: string;
+  /** Only steps, and blocks that run many times, have outputs. */
   readonly hasOutputs: boolean;
 }
 
 export interface Scope {
   readonly inputs: Type;
   readonly run: Type;
-  /** Items of the foreach blocks around, by name. */
+  /** Items and errors of the blocks around, by name. */
   readonly names: ReadonlyMap<string, Type>;
   /** Nothing but `names` is in scope: neither inputs nor steps nor the run. */
   readonly namesOnly?: true;
-  /** Outputs of the steps that may have run before, by id. */
-  readonly visible: Map<string, Type>;
+  /** The `parallel` blocks around, the innermost first. */
+  readonly beside?: Beside;
+  readonly visible: Visible;
   readonly facts: Facts;
   readonly file: FileNames;
+}
+
+/** The branches of a `parallel`, as seen from one of them. */
+export interface Beside {
+  /** Every id in the block, with its branch. */
+  readonly ids: ReadonlyMap<string, { readonly branch: number; readonly name: string | null }>;
+  readonly branch: number;
+  /** What this one needs is not all known, which is told. */
+  readonly isUnclear: boolean;
+  readonly outer?: Beside;
+}
+
+/** The branch beside this place in which an id stands, `name` being its id; null when there is none. */
+export function branchBeside(
+  id: string,
+  beside: Beside | undefined,
+): { readonly name: string | null; readonly isUnclear: boolean } | null {
+  for (let block = beside; block !== undefined; block = block.outer) {
+    const { branch, isUnclear } = block;
+    const found = block.ids.get(id);
+    if (found !== undefined && found.branch !== branch) return { name: found.name, isUnclear };
+  }
+  return null;
 }
 
 /** Names of the whole file, and what was said about them. */
@@ -98,7 +172,8 @@ export function offers(type: Type, scope: Scope): string[] {
       found.push(path);
   };
   for (const [name, item] of scope.names) add(name, item);
-  for (const [id, outputs] of [...scope.visible].toReversed()) {
+  for (const [id, outputs] of scope.visible.nearestFirst()) {
+    if (found.length > 1) break;
     if (!scope.facts.has(`steps.${id}`) || outputs.kind !== 'record') continue;
     for (const [name, field] of outputs.fields) {
       if (!field.optional) add(`steps.${id}.${name}`, field.type);

@@ -63,7 +63,7 @@ function block(draw: Draw, depth: number, most: number): Yaml[] {
 
 function step(draw: Draw, depth: number): Yaml {
   const guard: Yaml = draw.below(3) === 0 ? { if: condition(draw) } : {};
-  const kind = depth === 0 ? 0 : draw.below(9);
+  const kind = depth === 0 ? (draw.below(6) === 0 ? 12 : 0) : draw.below(13);
   switch (kind) {
     case 5:
       return {
@@ -73,6 +73,53 @@ function step(draw: Draw, depth: number): Yaml {
       };
     case 6:
       return { ...guard, try: block(draw, depth - 1, 2), finally: block(draw, depth - 1, 2) };
+    case 9: {
+      const clauses = Array.from({ length: 1 + draw.below(2) }, (_none, at) => ({
+        ...(at > 0 || draw.below(2) === 0 ? {} : { errors: ['PROGRAM_FAILED'] }),
+        as: `e${draw.ids++}`,
+        steps: block(draw, depth - 1, 2),
+      })).slice(0, draw.below(2) + 1);
+      const [first, ...others] = clauses;
+      return {
+        ...guard,
+        try: block(draw, depth - 1, 2),
+        // Behind one that takes everything there can be no other.
+        catch: first?.errors === undefined ? [first] : [first, ...others],
+        ...(draw.below(2) === 0 ? { finally: block(draw, depth - 1, 2) } : {}),
+      };
+    }
+    case 10: {
+      const named: string[] = [];
+      const branches = Array.from({ length: 1 + draw.below(3) }, () => {
+        const needs = named.filter(() => draw.below(2) === 0);
+        const made = step(draw, depth - 1);
+        // Only now: a branch does not need itself.
+        if (typeof made['id'] === 'string') named.push(made['id']);
+        return { ...made, ...(needs.length === 0 ? {} : { needs }) };
+      });
+      return {
+        ...guard,
+        parallel: branches,
+        fail: draw.of(['fast', 'wait']),
+        limit: 1 + draw.below(2),
+      };
+    }
+    case 11: {
+      const id = `s${draw.ids++}`;
+      const steps = block(draw, depth - 1, 2);
+      return {
+        id,
+        ...guard,
+        repeat: {
+          limit: 1 + draw.below(2),
+          ...(draw.below(2) === 0 ? { until: condition(draw) } : {}),
+        },
+        collect: value(draw),
+        steps,
+      };
+    }
+    case 12:
+      return { ...guard, wait: '1s' };
     case 7: {
       const id = `s${draw.ids++}`;
       const steps = block(draw, depth - 1, 2);

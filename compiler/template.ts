@@ -1,5 +1,5 @@
 /** A YAML value with `${{ … }}` in it to a Template, checked against the type that its place needs. */
-import { parseDuration } from '../core/duration.js';
+import { isTimestamp, parseDuration } from '../core/duration.js';
 import type { Template } from '../core/expression.js';
 import type { Diagnostics, Range } from './diagnostic.js';
 import { compileExpression, type CompiledExpression } from './expression.js';
@@ -189,14 +189,6 @@ function literalType(value: ScalarNode['value'], want: Type): Type | null {
   }
 }
 
-/** An ISO 8601 time with a zone. */
-export function isTimestamp(text: string): boolean {
-  return (
-    /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?:Z|[+-]\d{2}:\d{2})$/.test(text) &&
-    !Number.isNaN(Date.parse(text))
-  );
-}
-
 function mismatch(node: SourceNode, want: Type, place: Place): CompiledTemplate {
   place.diagnostics.add(
     'VALUE_TYPE',
@@ -281,9 +273,11 @@ function checkExpression(
           ? 'convert with `int(...)`'
           : needed.kind === 'string' && isTextual(type)
             ? 'convert with `string(...)`'
-            : found.length > 0
-              ? `for instance \`\${{ ${found[0]} }}\``
-              : '';
+            : ['duration', 'timestamp'].includes(needed.kind) && type.kind === 'string'
+              ? `it may be any text; declare it as \`${needed.kind}\` where it comes from`
+              : found.length > 0
+                ? `for instance \`\${{ ${found[0]} }}\``
+                : '';
     place.diagnostics.add(
       'VALUE_TYPE',
       range,

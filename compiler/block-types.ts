@@ -1,0 +1,64 @@
+/** Types of what the language itself gives: the run, and the outputs of blocks. */
+import { INT, STRING, type Field, type Type } from './types.js';
+
+/** `run` in every expression. */
+export const RUN: Type = {
+  kind: 'record',
+  label: 'run',
+  fields: new Map<string, Field>([
+    ['id', { type: STRING, optional: false, summary: 'Id of the run.' }],
+    ['round', { type: STRING, optional: false, summary: 'Id of the first run of the round.' }],
+    ['pipeline', { type: STRING, optional: false, summary: 'Name of the pipeline.' }],
+  ]),
+};
+
+/** Items of a foreach that failed, under `fail: wait`. */
+const FAILURES: Type = {
+  kind: 'list',
+  of: {
+    kind: 'record',
+    label: 'failure',
+    fields: new Map<string, Field>([
+      ['index', { type: INT, optional: false, summary: 'Place in the list, from 0.' }],
+      ['code', { type: STRING, optional: false, summary: 'Error code.' }],
+      ['message', { type: STRING, optional: false, summary: 'What happened.' }],
+    ]),
+  },
+};
+
+/** The error in the steps of a `catch`; `step` is a path, `hint` may be empty. */
+export const ERROR: Type = {
+  kind: 'record',
+  label: 'error',
+  fields: new Map<string, Field>([
+    ['code', { type: STRING, optional: false, summary: 'Error code.' }],
+    ['message', { type: STRING, optional: false, summary: 'What happened.' }],
+    ['step', { type: STRING, optional: false, summary: 'Path of the step that failed.' }],
+    ['hint', { type: STRING, optional: false, summary: 'The way out, where one is known.' }],
+  ]),
+};
+
+/** Outputs of a `foreach`; `collected` is the type of what it collects, null where it collects nothing. */
+export function foreachOutputs(label: string, collected: Type | null): Type {
+  return outputsOf(label, [
+    ...(collected === null ? [] : [['results', { kind: 'list', of: collected }] as const]),
+    ['failures', FAILURES],
+  ]);
+}
+
+/** Outputs of a `repeat`, likewise. */
+export function repeatOutputs(label: string, collected: Type | null): Type {
+  return outputsOf(label, [
+    ['iterations', INT],
+    ...(collected === null
+      ? []
+      : [['last', collected] as const, ['results', { kind: 'list', of: collected }] as const]),
+  ]);
+}
+
+function outputsOf(label: string, entries: ReadonlyArray<readonly [string, Type]>): Type {
+  const fields = new Map<string, Field>(
+    entries.map(([name, type]) => [name, { type, optional: false, summary: '' }]),
+  );
+  return { kind: 'record', label: `steps.${label.replaceAll(/\W/g, '_')}`, fields };
+}

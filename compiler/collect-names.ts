@@ -1,0 +1,80 @@
+import type { Diagnostics } from './diagnostic.js';
+import type { Step } from './pipeline.js';
+import { FileNames, type IdPlace } from './scope.js';
+
+/** A server takes no activity id beyond 1,000 characters, and a run that asks for one hangs. */
+const MAX_PATH_LENGTH = 800;
+
+/** Every id of a file, with its place; what is wrong with ids and paths is told. */
+export function collectNames(steps: readonly Step[], diagnostics: Diagnostics): FileNames {
+  const ids = new Map<string, IdPlace>();
+  const broken = new Set<string>();
+  const visit = (list: readonly Step[], foreach: readonly string[], prefix: number): void => {
+    for (const step of list) {
+      const length = prefix + step.key.length;
+      const isLong = length > MAX_PATH_LENGTH;
+      // Told where it is passed; the steps inside are too long for the same reason.
+      if (isLong) {
+        diagnostics.add(
+          'ID_INVALID',
+          step.range,
+          `the path of this step is longer than ${MAX_PATH_LENGTH} characters`,
+          'use shorter ids, or fewer blocks inside of blocks',
+        );
+      }
+      if (step.kind === 'broken') step.ids.forEach((id) => broken.add(id));
+      else if (step.id !== undefined) {
+        const { value, range } = step.id;
+        const first = ids.get(value);
+        if (first === undefined) {
+          ids.set(value, {
+            range,
+            foreach,
+            kind: step.kind,
+            hasOutputs: ['step', 'foreach', 'repeat'].includes(step.kind),
+          });
+        } else {
+          const line = diagnostics.source.text.slice(0, first.range.start).split('\n').length;
+          diagnostics.add(
+            'ID_DUPLICATE',
+            range,
+            `the id \`${value}\` is already used on line ${line}`,
+            'ids are unique in a file',
+          );
+        }
+      }
+      // Between come `#` and the number of an item, `finally`, `catch` with a number, and slashes.
+      const inside = isLong ? Number.NEGATIVE_INFINITY : length + 10;
+      const isMany = step.kind === 'foreach' || step.kind === 'repeat';
+      visit(innerSteps(step), isMany ? [...foreach, step.key] : foreach, inside);
+    }
+  };
+  visit(steps, [], 0);
+  return new FileNames(ids, broken);
+}
+
+/** The steps in the lists of a step, in document order. */
+function innerSteps(step: Step): readonly Step[] {
+  switch (step.kind) {
+    case 'foreach':
+    case 'repeat':
+      return step.steps;
+    case 'parallel':
+      return step.branches.map((branch) => branch.step);
+    case 'try':
+      return [...step.steps, ...step.catch.flatMap(({ steps }) => steps), ...step.finally];
+    case 'if':
+      return [...step.then, ...step.else];
+    case 'step':
+    case 'wait':
+    case 'stop':
+    case 'broken':
+      return [];
+  }
+}
+
+/** The ids of a step and of all that is in it. */
+export function idsOf(step: Step): string[] {
+  if (step.kind === 'broken') return [...step.ids];
+  return [...(step.id === undefined ? [] : [step.id.value]), ...innerSteps(step).flatMap(idsOf)];
+}

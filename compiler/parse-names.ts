@@ -1,0 +1,78 @@
+/** Ids and names for values: their form, and the words that are taken. */
+import type { Diagnostics, Range } from './diagnostic.js';
+import type { Located } from './pipeline.js';
+import { headOf, NAME_PATTERN, type MapReader } from './read-map.js';
+
+/** Ids with a meaning of their own, in expressions or in the language. */
+const RESERVED_IDS: readonly string[] = [
+  'finally',
+  'then',
+  'else',
+  'catch',
+  'inputs',
+  'steps',
+  'run',
+  'error',
+  'in',
+  'true',
+  'false',
+  'null',
+  // Assigned to an object it would be lost.
+  '__proto__',
+];
+
+export function parseId(reader: MapReader, diagnostics: Diagnostics): Located<string> | undefined {
+  const node = reader.get('id');
+  if (node === undefined) return undefined;
+  const value = node.kind === 'scalar' ? String(node.value) : '';
+  if (checkName(value, headOf(node), 'an id', diagnostics)) return { value, range: node.range };
+  return undefined;
+}
+
+/** `allowed` are reserved words that have their own meaning just here. */
+function checkName(
+  value: string,
+  range: Range,
+  what: string,
+  diagnostics: Diagnostics,
+  allowed: readonly string[] = [],
+): boolean {
+  if (!NAME_PATTERN.test(value)) {
+    const mended = value.replaceAll('-', '_');
+    diagnostics.add(
+      'ID_INVALID',
+      range,
+      `\`${value}\` is not ${what}`,
+      NAME_PATTERN.test(mended)
+        ? `write \`${mended}\`: in an expression a \`-\` is a subtraction`
+        : 'use letters, digits and `_`, not beginning with a digit, at most 64',
+    );
+    return false;
+  }
+  if (RESERVED_IDS.includes(value) && !allowed.includes(value)) {
+    diagnostics.add(
+      'ID_RESERVED',
+      range,
+      `\`${value}\` has a meaning of its own and cannot be ${what}`,
+      'choose another word',
+    );
+    return false;
+  }
+  return true;
+}
+
+/** The name that `as` gives; undefined where there is none that could be one. */
+export function parseAs(
+  reader: MapReader,
+  diagnostics: Diagnostics,
+  allowed: readonly string[] = [],
+): Located<string> | undefined {
+  const node = reader.text('as');
+  if (node === undefined) return undefined;
+  const value = String(node.value);
+  // Another name in place of one that is refused would make every use of it a second mistake.
+  return checkName(value, node.range, 'a name for a value', diagnostics, allowed) ||
+    NAME_PATTERN.test(value)
+    ? { value, range: node.range }
+    : undefined;
+}

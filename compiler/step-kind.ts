@@ -1,0 +1,109 @@
+/** What a step is, by the keys that it has. */
+import type { Diagnostics } from './diagnostic.js';
+import { headOf, isLater, refuseLater } from './read-map.js';
+import { suggest } from './suggest.js';
+import type { MapNode, SourceNode } from './yaml.js';
+
+const LATER_KINDS = ['approve', 'pipeline'] as const;
+
+/** Keys of every step. */
+export const COMMON = ['id', 'if'];
+
+export const KEYS = {
+  step: [
+    'uses',
+    'with',
+    'timeout',
+    'attempt_timeout',
+    'heartbeat',
+    'retry',
+    'on',
+    'on_failure',
+    'summary',
+  ],
+  foreach: ['foreach', 'as', 'limit', 'fail', 'collect', 'steps'],
+  repeat: ['repeat', 'as', 'collect', 'steps'],
+  parallel: ['parallel', 'limit', 'fail'],
+  try: ['try', 'catch', 'finally'],
+  if: ['then', 'else'],
+  wait: ['wait'],
+  stop: ['stop'],
+} as const;
+
+export type Kind = keyof typeof KEYS;
+
+/** The key that says what a step is. */
+const KIND_KEYS: readonly (readonly [string, Kind])[] = [
+  ['uses', 'step'],
+  ['foreach', 'foreach'],
+  ['repeat', 'repeat'],
+  ['parallel', 'parallel'],
+  ['try', 'try'],
+  ['then', 'if'],
+  ['else', 'if'],
+  ['wait', 'wait'],
+  ['stop', 'stop'],
+];
+
+/**
+ * What a step is, by the keys that it has; null when that is not clear, and told. A key that is only misspelt is
+ * told, and the step is given back with the right one, so that the mistakes in the rest of it are told too.
+ */
+export function kindOf(node: MapNode, diagnostics: Diagnostics): Kind | MapNode | null {
+  const keys = node.entries.map((entry) => entry.key);
+  const later = node.entries.find((entry) => LATER_KINDS.some((kind) => kind === entry.key));
+  if (later !== undefined) {
+    refuseLater(later, diagnostics);
+    return null;
+  }
+  const found = KIND_KEYS.filter(([key]) => keys.includes(key));
+  const [first] = found;
+  const second = found.find(([, kind]) => kind !== first?.[1]);
+  if (first !== undefined && second === undefined) return first[1];
+  if (first !== undefined && second !== undefined) {
+    const at = node.entries.findLast(({ key }) => found.some(([one]) => one === key));
+    diagnostics.add(
+      'STEP_KIND',
+      at?.keyRange ?? headOf(node),
+      `a step does one thing, and this has \`${first[0]}\` and \`${second[0]}\``,
+      'make two steps of it',
+    );
+    return null;
+  }
+  for (const entry of node.entries) {
+    const near = suggest(
+      entry.key,
+      KIND_KEYS.map(([key]) => key).filter((key) => key !== 'then' && key !== 'else'),
+    );
+    const isKnown = [COMMON, ...Object.values(KEYS)].some((known) =>
+      known.some((key) => key === entry.key),
+    );
+    if (near === null || isKnown || isLater(entry.key)) continue;
+    diagnostics.add(
+      'KEY_UNKNOWN',
+      entry.keyRange,
+      `a step has no \`${entry.key}\``,
+      `did you mean \`${near}\`?`,
+    );
+    return {
+      ...node,
+      entries: node.entries.map((one) => (one === entry ? { ...one, key: near } : one)),
+    };
+  }
+  diagnostics.add(
+    'STEP_KIND',
+    headOf(node),
+    keys.includes('if') ? 'an `if` needs `then`, or a step beside it' : 'this step does nothing',
+    'a step has `uses`, `foreach`, `repeat`, `parallel`, `try`, `wait`, `stop`, or `if` with `then`',
+  );
+  return null;
+}
+
+/** Every `id` below a node that is not understood. */
+export function idsIn(node: SourceNode): string[] {
+  if (node.kind === 'scalar') return [];
+  if (node.kind === 'list') return node.items.flatMap(idsIn);
+  return node.entries.flatMap(({ key, value }) =>
+    key === 'id' && value.kind === 'scalar' ? [String(value.value)] : idsIn(value),
+  );
+}
