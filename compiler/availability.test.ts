@@ -8,6 +8,7 @@ import { z } from 'zod';
 import { interpret } from '../core/interpreter.js';
 import type { Plan } from '../core/plan.js';
 import type { Powers, StepRequest } from '../core/powers.js';
+import { PipelineDraw } from '../test/support/draw.js';
 import { bindPipeline } from './bind.js';
 import { compilePipeline } from './compile.js';
 import type { StepSignature } from './step-signature.js';
@@ -27,26 +28,14 @@ type Yaml = { [key: string]: unknown };
 const MISSING = 'it is not there';
 const INPUTS = ['b0', 'b1'];
 
-/** Numbers from a list, so that fast-check can shrink what is made of them; ids are counted in document order. */
-class Draw {
-  readonly #numbers: readonly number[];
-  #at = 0;
-  ids = 0;
-  /** Where a reader stands, how many steps came before it and are in all: drawn as the pipeline grows. */
+class ReaderDraw extends PipelineDraw {
+  /** How many readers there are so far. */
   readers = 0;
-  constructor(numbers: readonly number[]) {
-    this.#numbers = numbers;
-  }
-  below(limit: number): number {
-    const number = this.#numbers[this.#at % this.#numbers.length] ?? 0;
-    this.#at += 1;
-    return (number + this.#at) % limit;
-  }
 }
 
 /** The pipeline, with `read` for what its one reader reads of a step before it; null when it has no reader. */
 function generate(numbers: readonly number[], read: (path: string) => string): string | null {
-  const draw = new Draw(numbers);
+  const draw = new ReaderDraw(numbers);
   const steps = block(draw, 2, 3, read);
   const reader = draw.readers === 0 && draw.ids > 0 ? readerOf(draw, read) : null;
   if (draw.readers === 0 && reader === null) return null;
@@ -57,17 +46,22 @@ function generate(numbers: readonly number[], read: (path: string) => string): s
   });
 }
 
-function block(draw: Draw, depth: number, most: number, read: (path: string) => string): Yaml[] {
+function block(
+  draw: ReaderDraw,
+  depth: number,
+  most: number,
+  read: (path: string) => string,
+): Yaml[] {
   return Array.from({ length: 1 + draw.below(most) }, () => step(draw, depth, read));
 }
 
-function readerOf(draw: Draw, read: (path: string) => string): Yaml {
+function readerOf(draw: ReaderDraw, read: (path: string) => string): Yaml {
   draw.readers += 1;
   const id = `s${draw.below(draw.ids)}`;
   return { uses: 'make.value', with: { seen: `\${{ ${read(`steps.${id}.v`)} }}` } };
 }
 
-function step(draw: Draw, depth: number, read: (path: string) => string): Yaml {
+function step(draw: ReaderDraw, depth: number, read: (path: string) => string): Yaml {
   const condition = (): string => `${draw.below(2) === 0 ? '!' : ''}inputs.b${draw.below(2)}`;
   const guard: Yaml = draw.below(4) === 0 ? { if: condition() } : {};
   const inner = (): Yaml[] => block(draw, depth - 1, 2, read);

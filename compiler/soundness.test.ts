@@ -10,6 +10,7 @@ import type { Powers } from '../core/powers.js';
 import type { Json } from '../core/json.js';
 import type { Plan } from '../core/plan.js';
 import type { StepState } from '../core/run-state.js';
+import { Draw, PipelineDraw } from '../test/support/draw.js';
 import { bindPipeline } from './bind.js';
 import { compilePipeline } from './compile.js';
 import type { StepSignature } from './step-signature.js';
@@ -26,26 +27,8 @@ const make: StepSignature = {
 
 type Yaml = { [key: string]: unknown };
 
-/** Draws from a list of numbers, so that fast-check can shrink what is made of it. */
-class Draw {
-  readonly #numbers: readonly number[];
-  #at = 0;
-  ids = 0;
-  constructor(numbers: readonly number[]) {
-    this.#numbers = numbers;
-  }
-  below(limit: number): number {
-    const number = this.#numbers[this.#at % this.#numbers.length] ?? 0;
-    this.#at += 1;
-    return (number + this.#at) % limit;
-  }
-  of<T>(list: readonly [T, ...T[]]): T {
-    return list[this.below(list.length)] ?? list[0];
-  }
-}
-
 function pipeline(numbers: readonly number[]): string {
-  const draw = new Draw(numbers);
+  const draw = new PipelineDraw(numbers);
   const steps = block(draw, 2, 4);
   const inputs = Object.fromEntries(['b0', 'b1', 'b2'].map((name) => [name, { type: 'bool' }]));
   // JSON is YAML.
@@ -57,11 +40,11 @@ function pipeline(numbers: readonly number[]): string {
   });
 }
 
-function block(draw: Draw, depth: number, most: number): Yaml[] {
+function block(draw: PipelineDraw, depth: number, most: number): Yaml[] {
   return Array.from({ length: 1 + draw.below(most) }, () => step(draw, depth));
 }
 
-function step(draw: Draw, depth: number): Yaml {
+function step(draw: PipelineDraw, depth: number): Yaml {
   const guard: Yaml = draw.below(3) === 0 ? { if: condition(draw) } : {};
   const kind = depth === 0 ? (draw.below(6) === 0 ? 12 : 0) : draw.below(13);
   switch (kind) {
@@ -142,9 +125,9 @@ function step(draw: Draw, depth: number): Yaml {
   }
 }
 
-const someStep = (draw: Draw): string => `steps.s${draw.below(Math.max(1, draw.ids))}`;
+const someStep = (draw: PipelineDraw): string => `steps.s${draw.below(Math.max(1, draw.ids))}`;
 
-function condition(draw: Draw): string {
+function condition(draw: PipelineDraw): string {
   if (draw.ids === 0) return draw.of(['inputs.b0', '!inputs.b1']);
   const id = someStep(draw);
   return draw.of([
@@ -164,7 +147,7 @@ function condition(draw: Draw): string {
   ]);
 }
 
-function value(draw: Draw): string {
+function value(draw: PipelineDraw): string {
   if (draw.ids === 0) return '"x"';
   const id = someStep(draw);
   return draw.of([
@@ -179,7 +162,7 @@ function value(draw: Draw): string {
   ]);
 }
 
-function optional(draw: Draw): string {
+function optional(draw: PipelineDraw): string {
   if (draw.ids === 0) return '"x"';
   const id = someStep(draw);
   return draw.of([

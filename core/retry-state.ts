@@ -116,25 +116,23 @@ function keepForeach(
 ): boolean {
   const whole = staysWhole(step.steps, path, keeping);
   if (whole && state?.status === 'succeeded' && state.outputs !== undefined) {
-    keepBelow(path, keeping);
-    keeping.kept.set(path, state);
-    return true;
+    return keepWhole(path, state, keeping);
   }
   for (const index of itemsOf(path, keeping.states)) {
     const itemPath = `${path}#${index}`;
     if (isTarget(itemPath, keeping)) continue;
-    const item = keeping.states[itemPath];
-    if (
-      staysWhole(step.steps, itemPath, keeping) &&
-      item?.status === 'succeeded' &&
-      item.outputs !== undefined
-    ) {
-      keepBelow(itemPath, keeping);
-      keeping.kept.set(itemPath, item);
-    } else {
-      keepList(step.steps, `${itemPath}/`, keeping);
-    }
+    keepItem(step, itemPath, keeping);
   }
+  return false;
+}
+
+/** Keeps an item or an iteration, or else of its steps those up to the first that does not stay; true when all stays. */
+function keepItem(step: ForeachStep | RepeatStep, path: string, keeping: Keeping): boolean {
+  const item = keeping.states[path];
+  const stays = staysWhole(step.steps, path, keeping) && item?.status === 'succeeded';
+  // Of a block inside an item that has ended they are forgotten.
+  if (stays && item.outputs !== undefined) return keepWhole(path, item, keeping);
+  keepList(step.steps, `${path}/`, keeping);
   return false;
 }
 
@@ -150,23 +148,13 @@ function keepRepeat(
 ): boolean {
   const whole = staysWhole(step.steps, path, keeping);
   if (whole && state?.status === 'succeeded' && state.outputs !== undefined) {
-    keepBelow(path, keeping);
-    keeping.kept.set(path, state);
-    return true;
+    return keepWhole(path, state, keeping);
   }
   if (state?.error?.code === 'REPEAT_LIMIT_REACHED' && state.error.step === path) return false;
   for (let index = 0; index < step.limit; index += 1) {
     const itemPath = `${path}#${index}`;
     if (isTarget(itemPath, keeping)) break;
-    const item = keeping.states[itemPath];
-    const stays = staysWhole(step.steps, itemPath, keeping) && item?.status === 'succeeded';
-    // Of a block inside an item that has ended they are forgotten.
-    if (!stays || item.outputs === undefined) {
-      keepList(step.steps, `${itemPath}/`, keeping);
-      break;
-    }
-    keepBelow(itemPath, keeping);
-    keeping.kept.set(itemPath, item);
+    if (!keepItem(step, itemPath, keeping)) break;
   }
   return false;
 }
@@ -192,9 +180,7 @@ function keepParallel(
   }
   const whole = staying.size === step.branches.length;
   if (!whole || state?.status !== 'succeeded' || hasTarget(path, keeping)) return false;
-  keepBelow(path, keeping);
-  keeping.kept.set(path, state);
-  return true;
+  return keepWhole(path, state, keeping);
 }
 
 function keepTry(
@@ -227,9 +213,7 @@ function keepTry(
   if (!whole || state?.status !== 'succeeded') return false;
   if (!keepList(step.finally, `${path}/finally/`, keeping) || hasTarget(path, keeping))
     return false;
-  keepBelow(path, keeping);
-  keeping.kept.set(path, state);
-  return true;
+  return keepWhole(path, state, keeping);
 }
 
 /** Keeps a block as it ended, with what its steps gave; false when some of that is not known any more. */
@@ -270,9 +254,7 @@ function keepIf(
     ? keepList(step.then, `${path}/then/`, keeping)
     : keepList(step.else, `${path}/else/`, keeping);
   if (!whole || state?.status !== 'succeeded' || hasTarget(path, keeping)) return false;
-  keepBelow(path, keeping);
-  keeping.kept.set(path, state);
-  return true;
+  return keepWhole(path, state, keeping);
 }
 
 /** True when nothing inside of a block, or of an item, has to be dropped although the block succeeded. */
@@ -282,6 +264,12 @@ function staysWhole(steps: readonly PlanStep[], path: string, keeping: Keeping):
 
 function hasTarget(path: string, { target }: Keeping): boolean {
   return target !== null && (isInside(target, path) || isInside(target, toPattern(path)));
+}
+
+function keepWhole(path: string, state: StepState, keeping: Keeping): true {
+  keepBelow(path, keeping);
+  keeping.kept.set(path, state);
+  return true;
 }
 
 /** What a block that stays holds belongs to what is shown of the run: skipped steps as well. */
