@@ -63,6 +63,8 @@ async function runStarts(
   const endsMs = Date.parse(startedAt) + step.options.timeoutMs + (before?.movedMs ?? 0);
   const deadlineMs = step.program === true ? null : endsMs;
   let counts = { ...startsOf(before), attempts: nextStart(before) };
+  const pauseMs = Date.parse(before?.againAt ?? '') - powers.now();
+  if (pauseMs > 0) await powers.sleep(pauseMs, `${path}: again after ${before?.error?.code ?? ''}`);
   for (;;) {
     const remainingMs = deadlineMs === null ? null : deadlineMs - powers.now();
     if (remainingMs !== null && remainingMs <= 0) {
@@ -93,7 +95,15 @@ async function runStarts(
       throw new StepEnd(withRestarts(report, counts), endsAs(report.code), askUntilMs);
     }
     counts = { ...counts, ...next.counts };
-    states.set(path, { ...counts, status: 'running', uses: step.uses, startedAt, error: report });
+    const againAt = new Date(powers.now() + next.delayMs).toISOString();
+    states.set(path, {
+      ...counts,
+      status: 'running',
+      uses: step.uses,
+      startedAt,
+      error: report,
+      ...(next.delayMs > 0 ? { againAt } : {}),
+    });
     if (next.delayMs > 0) await powers.sleep(next.delayMs, `${path}: again after ${report.code}`);
     counts = { ...counts, attempts: counts.attempts + 1 };
   }

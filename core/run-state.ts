@@ -33,6 +33,8 @@ export interface StepState {
     readonly ends: 'failed' | 'stopped' | 'cancelled';
     readonly error?: ErrorReport;
   };
+  /** When a step between two starts begins the next one, ISO 8601, UTC; absent: at once. */
+  readonly againAt?: string;
   /** When the pause of a `wait` is over, ISO 8601, UTC: what was settled when it began. */
   readonly waitsUntil?: string;
   readonly startedAt?: string;

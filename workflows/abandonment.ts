@@ -8,8 +8,17 @@ export interface GivenUp {
 
 /** Whether a person has given up waiting for hosts that are silent. Once said, it holds for the rest of the run. */
 export class Abandonment {
-  #isGiven = false;
+  #isGiven: boolean;
   readonly #interested = new Set<() => void>();
+
+  /** `isGiven`: it was said to an earlier execution of the run. */
+  constructor(isGiven = false) {
+    this.#isGiven = isGiven;
+  }
+
+  get isGiven(): boolean {
+    return this.#isGiven;
+  }
 
   give(): void {
     this.#isGiven = true;

@@ -39,7 +39,7 @@ export interface PlaceArgs {
 }
 
 /** Result of PLACE_ACTIVITY. */
-export interface Place {
+export interface PlaceResult {
   /** Task queue of the host that was chosen. */
   readonly queue: string;
 }
@@ -95,6 +95,18 @@ export interface RunArgs {
   readonly deadlineMs?: number;
   /** Workflow id of the lock that this run must hold: one run at a time for a task and a hotkey. */
   readonly lockId?: string;
+  /** Only where an execution goes on with a run whose history had grown long. */
+  readonly carried?: CarriedOver;
+}
+
+/** What an execution hands, beside the RunState, to the one that goes on with the run. */
+export interface CarriedOver {
+  /** It was reset, or one before it was. */
+  readonly reset?: true;
+  /** Hosts that are silent are no longer waited for. */
+  readonly abandoned?: true;
+  /** Task queue of the host for programs that need no workspace. */
+  readonly queue?: string;
 }
 
 /** Memo of a run under the key `adit`: readable with all workers down. */

@@ -39,6 +39,9 @@ export class Decisions {
   constructor(initial: RunState['decisions'], steps: () => ReadonlyMap<string, StepState>) {
     this.#steps = steps;
     this.#counted = new Map(Object.entries(initial ?? {}));
+    // A run that goes on from a state may be asked before its interpreter has come to where it waits.
+    for (const [path, { status }] of steps())
+      if (status === 'parked') this.#waiters.set(path, { decision: null });
   }
 
   /** Those that were counted, by id. */
@@ -48,7 +51,7 @@ export class Decisions {
 
   /** The power `decide`. */
   async wait(path: string, untilMs: number | null): Promise<StepDecision | null> {
-    const waiter: Waiter = { decision: null };
+    const waiter = this.#waiters.get(path) ?? { decision: null };
     this.#waiters.set(path, waiter);
     const isDecided = (): boolean => waiter.decision !== null;
     try {

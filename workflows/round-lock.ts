@@ -3,7 +3,8 @@
  * parent however that ends. Who waits for it can read from it which run holds it.
  *
  * A reset leaves the lock with the execution that was reset: the server ends it no more, and the run that goes on lets
- * it go by itself, to take it anew and when it ends.
+ * it go by itself, to take it anew and when it ends. The lock of an execution that hands its run over is ended too: the
+ * next one takes it anew, and waits where another run was faster in that moment.
  */
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
 import {
@@ -18,7 +19,8 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 import { errorMessage, type ErrorReport } from '../core/error.js';
-import { ROUND_LOCK_TYPE } from './contract.js';
+import { ROUND_LOCK_TYPE, type CarriedOver } from './contract.js';
+import { wasReset } from './was-reset.js';
 
 /** Its argument is the id of the run that lets go; that of another run changes nothing. */
 const RELEASE = defineSignal<[string]>('release');
@@ -33,11 +35,10 @@ export async function roundLock(): Promise<void> {
 }
 
 /** Lets go of a lock that this run took before it was reset. Never throws, but for a cancellation. */
-export async function releaseAfterReset(lockId: string): Promise<void> {
-  const { workflowId, runId, firstExecutionRunId } = workflowInfo();
-  if (runId === firstExecutionRunId) return;
+export async function releaseAfterReset(lockId: string, carried?: CarriedOver): Promise<void> {
+  if (!wasReset(carried)) return;
   try {
-    await getExternalWorkflowHandle(lockId).signal(RELEASE, workflowId);
+    await getExternalWorkflowHandle(lockId).signal(RELEASE, workflowInfo().workflowId);
   } catch (error) {
     log.info('There was no lock of the round to let go.', { reason: errorMessage(error) });
   }
@@ -46,9 +47,13 @@ export async function releaseAfterReset(lockId: string): Promise<void> {
 /** The server ends the lock of a run that has just closed a moment later. */
 const TRIES = 3;
 const PAUSE_MS = 1_000;
+const LONG_PAUSE_MS = 30_000;
 
-/** Takes the lock for as long as this run lives; otherwise says why the run must not go on. */
-export function takeRoundLock(lockId: string): Promise<ErrorReport | null> {
+/**
+ * Takes the lock for as long as this execution lives; otherwise says why the run must not go on. A run that is under
+ * way, and was `carried` over, waits for as long as it takes: it has work to lose.
+ */
+export function takeRoundLock(lockId: string, carried?: CarriedOver): Promise<ErrorReport | null> {
   // A run that is cancelled holds its lock until its `finally` is done.
   return CancellationScope.nonCancellable(async () => {
     for (let left = TRIES; ; left -= 1) {
@@ -62,9 +67,11 @@ export function takeRoundLock(lockId: string): Promise<ErrorReport | null> {
         return null;
       } catch (error) {
         if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
-        if (left <= 1) return roundIsRunning(lockId);
-        await releaseAfterReset(lockId);
-        await sleep(PAUSE_MS, { summary: 'the lock of the round' });
+        if (left <= 1 && carried === undefined) return roundIsRunning(lockId);
+        await releaseAfterReset(lockId, carried);
+        if (left === 1) log.warn('Another run took the lock of the round; this run waits for it.');
+        const pauseMs = left <= 1 ? LONG_PAUSE_MS : PAUSE_MS;
+        await sleep(pauseMs, { summary: 'the lock of the round' });
       }
     }
   });

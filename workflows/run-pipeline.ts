@@ -4,7 +4,8 @@
  * Invariants:
  * 1. A run that succeeds or stops completes with its RunView; one that fails throws it as the details of
  *    its failure; one that is cancelled ends as cancelled.
- * 2. Its memory is the RunState, which a query gives away: a new run can start from it.
+ * 2. Its memory is the RunState, which a query gives away: a new run can start from it, and so does the execution with
+ *    which a run goes on when its history has grown long.
  */
 import { defineSearchAttributeKey, SearchAttributeType } from '@temporalio/common';
 import {
@@ -12,6 +13,7 @@ import {
   ApplicationFailure,
   CancellationScope,
   condition,
+  continueAsNew,
   defineQuery,
   defineSignal,
   defineUpdate,
@@ -25,6 +27,7 @@ import {
   upsertSearchAttributes,
   workflowInfo,
 } from '@temporalio/workflow';
+import { toCarriedState } from '../core/carried-state.js';
 import { errorMessage } from '../core/error.js';
 import { interpret } from '../core/interpreter.js';
 import { jsonSizeBytes } from '../core/json-size.js';
@@ -45,11 +48,14 @@ import {
   type RunArgs,
 } from './contract.js';
 import { Decisions } from './decisions.js';
+import { Handover } from './handover.js';
 import { createRoom, historyIsFull } from './history-room.js';
 import { progressTable } from './progress-table.js';
 import { releaseAfterReset, takeRoundLock } from './round-lock.js';
+import { createPlace } from './place.js';
 import { createStage } from './stage.js';
 import { createRunStep } from './run-step.js';
+import { wasReset } from './was-reset.js';
 
 // The sandbox takes its workflow types from this one file.
 export { roundLock } from './round-lock.js';
@@ -74,13 +80,15 @@ export async function runPipeline(args: RunArgs): Promise<RunView> {
   let stage = '';
   const view = (): RunView => toRunView(plan, steps, run, result);
   const decisions = new Decisions(initial.decisions, () => steps);
-  const abandonment = new Abandonment();
-
-  setHandler(defineQuery<RunView>(STATE_QUERY), view);
-  setHandler(defineQuery<RunState>(RUN_STATE_QUERY), () => ({
+  const abandonment = new Abandonment(args.carried?.abandoned);
+  const handover = new Handover();
+  const state = (): RunState => ({
     steps: Object.fromEntries(steps),
     decisions: decisions.counted,
-  }));
+  });
+
+  setHandler(defineQuery<RunView>(STATE_QUERY), view);
+  setHandler(defineQuery<RunState>(RUN_STATE_QUERY), state);
   setHandler(
     defineUpdate<DecisionResult, [Decision]>(DECIDE_UPDATE),
     (decision) => decisions.take(decision),
@@ -105,11 +113,12 @@ export async function runPipeline(args: RunArgs): Promise<RunView> {
   };
 
   const makeRoom = createRoom();
-  const runStep = createRunStep(args, run, abandonment);
+  const place = createPlace(run.runId, args.carried?.queue);
+  const runStep = createRunStep(args, run, { abandonment, place });
   const powers: Powers = {
     runStep: async (request, note) => {
       await makeRoom(jsonSizeBytes(request.input));
-      return historyIsFull(request) ?? runStep(request, note);
+      return historyIsFull(request) ?? handover.during(() => runStep(request, note));
     },
     decide: async (path, _error, untilMs) => {
       // A run whose history is from before there were decisions ended here as stopped.
@@ -135,17 +144,25 @@ export async function runPipeline(args: RunArgs): Promise<RunView> {
 
   let cancellation: unknown;
   try {
-    const refusal = args.lockId === undefined ? null : await takeRoundLock(args.lockId);
+    const refusal =
+      args.lockId === undefined ? null : await takeRoundLock(args.lockId, args.carried);
     const { until } = args;
-    result =
+    const options = { ...run, ...(until === undefined ? {} : { until }) };
+    const ended =
       refusal === null
-        ? await interpret(
-            plan,
-            initial,
-            { ...run, ...(until === undefined ? {} : { until }) },
-            powers,
-          )
-        : { status: 'stopped', outputs: {}, error: refusal };
+        ? await Promise.race([interpret(plan, initial, options, powers), handover.due()])
+        : { status: 'stopped' as const, outputs: {}, error: refusal };
+    if (ended === undefined) {
+      await continueAsNew<typeof runPipeline>({
+        ...args,
+        state: toCarriedState(state()),
+        carried: {
+          ...(wasReset(args.carried) ? { reset: true } : {}),
+          ...(abandonment.isGiven ? { abandoned: true } : {}),
+          ...(place.found === undefined ? {} : { queue: place.found }),
+        },
+      });
+    } else result = ended;
   } catch (error) {
     if (!isCancellation(error)) throw error;
     cancellation = error;
@@ -155,7 +172,7 @@ export async function runPipeline(args: RunArgs): Promise<RunView> {
   await CancellationScope.nonCancellable(async () => {
     await condition(allHandlersFinished);
     await finish(view(), args);
-    if (args.lockId !== undefined) await releaseAfterReset(args.lockId);
+    if (args.lockId !== undefined) await releaseAfterReset(args.lockId, args.carried);
   });
   if (cancellation !== undefined) throw cancellation;
   if (result.status === 'failed') {

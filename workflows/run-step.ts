@@ -19,7 +19,6 @@ import {
   log,
   proxyActivities,
   TimeoutFailure,
-  workflowInfo,
   type ActivityOptions,
 } from '@temporalio/workflow';
 import { errorMessage, isStepErrorCode } from '../core/error.js';
@@ -28,14 +27,9 @@ import type { Powers, StepOutcome, StepRequest } from '../core/powers.js';
 import type { StepCall } from '../core/step-call.js';
 import type { Abandonment } from './abandonment.js';
 import { clipSummary } from './clip-summary.js';
-import {
-  END_PROGRAM_ACTIVITY,
-  PLACE_ACTIVITY,
-  type EndProgramArgs,
-  type Place,
-  type PlaceArgs,
-  type RunArgs,
-} from './contract.js';
+import { END_PROGRAM_ACTIVITY, type EndProgramArgs, type RunArgs } from './contract.js';
+import type { Place } from './place.js';
+import { wasReset } from './was-reset.js';
 
 type Call<Argument> = (argument: Argument) => Promise<unknown>;
 type Note = (text: string | null) => void;
@@ -49,16 +43,15 @@ const BACKSTOP_MS = 30 * 24 * 60 * 60 * 1_000;
 export function createRunStep(
   args: RunArgs,
   run: { readonly runId: string; readonly roundId: string },
-  abandonment: Abandonment,
+  { abandonment, place }: { readonly abandonment: Abandonment; readonly place: Place },
 ): Powers['runStep'] {
-  const place = createPlace(run.runId);
   return async (request, note) => {
     const call = callOf(request, args, run);
     if (request.program === undefined) return runActivity(request, call, note, abandonment);
     if (CancellationScope.current().consideredCancelled)
       throw new CancelledFailure(`${request.path} was not started.`);
     try {
-      const queue = request.queue ?? (await place());
+      const queue = request.queue ?? (await place.find());
       return await runActivity({ ...request, queue }, call, note, abandonment);
     } catch (error) {
       if (!(error instanceof ActivityFailure) || isCancellation(error)) throw error;
@@ -69,13 +62,12 @@ export function createRunStep(
 
 function callOf(
   request: StepRequest,
-  { plan, deadlineMs }: RunArgs,
+  { plan, deadlineMs, carried }: RunArgs,
   run: { readonly runId: string; readonly roundId: string },
 ): StepCall {
-  const { runId, firstExecutionRunId } = workflowInfo();
   return {
     ...run,
-    ...(runId === firstExecutionRunId ? {} : { reset: true }),
+    ...(wasReset(carried) ? { reset: true } : {}),
     pipeline: plan.pipeline,
     path: request.path,
     start: request.start,
@@ -178,30 +170,6 @@ async function confirmEnd(
   } finally {
     givenUp.stop();
   }
-}
-
-/** The host of this run's programs that need no workspace: asked for once, and the same for all of them. */
-function createPlace(runId: string): () => Promise<string> {
-  let placed: Promise<string> | undefined;
-  return () => {
-    const cancelled = CancellationScope.current().cancelRequested;
-    placed ??= CancellationScope.nonCancellable(async () => {
-      const { [PLACE_ACTIVITY]: find } = proxyActivities<Record<string, Call<PlaceArgs>>>({
-        startToCloseTimeout: '20s',
-        retry: { initialInterval: '1s', backoffCoefficient: 2, maximumInterval: '10s' },
-        summary: 'find a host for the programs of the run',
-      });
-      const found = (await find?.({ runId })) as Partial<Place> | undefined;
-      if (typeof found?.queue === 'string') return found.queue;
-      throw ApplicationFailure.nonRetryable('No host was named for the run.', 'INTERNAL');
-    });
-    const result = placed;
-    result.catch(() => {
-      // The next start asks again.
-      if (placed === result) placed = undefined;
-    });
-    return Promise.race([result, cancelled]);
-  };
 }
 
 function activityIdOf({ path, start }: StepRequest): string {

@@ -1,0 +1,22 @@
+import type { RunState, StepState } from './run-state.js';
+
+/**
+ * The state with which a run goes on when its history begins anew: of an item or an iteration that succeeded only its
+ * own entry stays, with what it collected. So the state grows with the items, not with the steps in them.
+ */
+export function toCarriedState(state: RunState): RunState {
+  const { steps } = state;
+  const kept: Record<string, StepState> = {};
+  for (const [path, step] of Object.entries(steps)) {
+    if (!isInsideEnded(path, steps)) kept[path] = step;
+  }
+  return { ...state, steps: kept };
+}
+
+function isInsideEnded(path: string, steps: RunState['steps']): boolean {
+  for (const { index } of path.matchAll(/#\d+(?=\/)/g)) {
+    const end = path.indexOf('/', index);
+    if (steps[path.slice(0, end)]?.status === 'succeeded') return true;
+  }
+  return false;
+}

@@ -1,0 +1,78 @@
+/**
+ * A run whose history has grown long goes on as a new execution of itself, with its RunState: the interpreter can start
+ * from any, so that nothing is unwound.
+ *
+ * Invariants:
+ * 1. It happens only while no activity, no child and no update is under way: their results would be lost.
+ * 2. A run that was cancelled ends where it is: the execution behind it would not know of the cancellation.
+ * 3. Steps are held back only for moments: beside a long training a run goes on, and tries again later.
+ */
+import {
+  allHandlersFinished,
+  CancellationScope,
+  condition,
+  patched,
+  sleep,
+  workflowInfo,
+} from '@temporalio/workflow';
+
+/** For how long steps that could start wait for those that are under way. */
+const HOLD_MS = 10_000;
+
+/** After so many events more the next try is made. */
+const AGAIN_EVENTS = 1_000;
+
+export class Handover {
+  #underWay = 0;
+  #isHolding = false;
+  #isCancelled = false;
+  /** Length of the history from which on the next try is made. */
+  #fromEvents = 0;
+
+  /** Made in the scope of the run. */
+  constructor() {
+    CancellationScope.current().cancelRequested.catch(() => {
+      this.#isCancelled = true;
+      this.#isHolding = false;
+    });
+  }
+
+  /** Resolves when the run is to go on as a new execution. */
+  due(): Promise<void> {
+    return CancellationScope.nonCancellable(() =>
+      condition(() => this.#isHolding && this.#underWay === 0 && allHandlersFinished()),
+    );
+  }
+
+  /** Runs `body`, whose result must not be lost; before, it waits while the run may be handed over. */
+  async during<T>(body: () => Promise<T>): Promise<T> {
+    if (this.#isWanted()) await this.#hold();
+    this.#underWay += 1;
+    try {
+      return await body();
+    } finally {
+      this.#underWay -= 1;
+    }
+  }
+
+  #isWanted(): boolean {
+    const { continueAsNewSuggested, historyLength } = workflowInfo();
+    if (!continueAsNewSuggested || this.#isCancelled) return false;
+    // A history from before goes on in one execution.
+    return this.#isHolding || (historyLength >= this.#fromEvents && patched('handover'));
+  }
+
+  async #hold(): Promise<void> {
+    if (!this.#isHolding) {
+      this.#isHolding = true;
+      const pause = CancellationScope.nonCancellable(() =>
+        sleep(HOLD_MS, { summary: 'until the run can go on with a new history' }),
+      );
+      void pause.then(() => {
+        this.#isHolding = false;
+        this.#fromEvents = workflowInfo().historyLength + AGAIN_EVENTS;
+      });
+    }
+    await condition(() => !this.#isHolding);
+  }
+}
