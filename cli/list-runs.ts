@@ -1,3 +1,4 @@
+import type { WorkflowExecutionInfo } from '@temporalio/client';
 import { createEvidence } from '../adapters/evidence/evidence.js';
 import type { ServerFlags } from '../adapters/temporal-server/choose-server.js';
 import { TemporalServerError } from '../adapters/temporal-server/server-error.js';
@@ -67,7 +68,8 @@ async function listFromServer(
 ): Promise<ListedRun[]> {
   const runs: ListedRun[] = [];
   const found = session.client.workflow.list({
-    query: `WorkflowType="${WORKFLOW_TYPE}"`,
+    // A run whose history grew long has an execution for each part of it; the last one stands for it.
+    query: `WorkflowType="${WORKFLOW_TYPE}" AND ExecutionStatus != "ContinuedAsNew"`,
     pageSize: Math.min(limit, 200),
   });
   for await (const execution of found) {
@@ -88,7 +90,7 @@ async function listFromServer(
         roots,
       ),
       stage: String(attributes['AditStage'] ?? ''),
-      startedAt: execution.startTime.toISOString(),
+      startedAt: startedAtOf(execution),
       endedAt: execution.closeTime?.toISOString() ?? null,
       parked: [],
     });
@@ -100,6 +102,12 @@ async function listFromServer(
     const view = views.get(run.runId);
     return view === undefined ? run : { ...run, parked: parkedIn(view).map(({ path }) => path) };
   });
+}
+
+/** When the run began: an execution that goes on with it began later. */
+function startedAtOf({ workflowId, runId, startTime, raw }: WorkflowExecutionInfo): string {
+  const isFirst = (raw.firstRunId ?? runId) === runId;
+  return (isFirst ? null : timeOfRunId(workflowId)) ?? startTime.toISOString();
 }
 
 /** A completed workflow has succeeded or stopped; which of both stands in its verdict, its evidence or its result. */
