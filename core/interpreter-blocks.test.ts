@@ -1,5 +1,6 @@
 /** `parallel`, `repeat`, `try … catch` and `wait`; the other blocks are in interpreter.test.ts. */
 import { describe, expect, test } from 'vitest';
+import { toCarriedState } from './carried-state.js';
 import type { Expr } from './expression.js';
 import type { CatchClause, ParallelStep, PlanStep, RepeatStep, WaitStep } from './plan.js';
 import type { StepOutcome, StepRequest } from './powers.js';
@@ -550,12 +551,17 @@ test('all of them, one in the other, end as the uninterrupted run, from the stat
   expect(whole.requests.at(-1)).toMatchObject({ path: 'after', input: { x: [0, 1, 2] } });
   const inputs = new Map(whole.requests.map(({ path, input }) => [path, JSON.stringify(input)]));
   for (const state of whole.states) {
-    const resumed = await run(plan, answer, { initial: state });
-    expect(resumed.result).toEqual(whole.result);
-    for (const { path, input } of resumed.requests)
-      expect(JSON.stringify(input)).toBe(inputs.get(path));
-    for (const path of resumed.paths)
-      expect(['succeeded', 'failed']).not.toContain(state.steps[path]?.status);
-    expect(endingsOf(resumed.states.at(-1) ?? state)).toEqual(endingsOf(whole.state));
+    for (const initial of [state, toCarriedState(state)]) {
+      const resumed = await run(plan, answer, { initial });
+      expect(resumed.result).toEqual(whole.result);
+      for (const { path, input } of resumed.requests)
+        expect(JSON.stringify(input)).toBe(inputs.get(path));
+      for (const path of resumed.paths)
+        expect(['succeeded', 'failed']).not.toContain(state.steps[path]?.status);
+      const ended = endingsOf(resumed.states.at(-1) ?? initial);
+      if (initial === state) expect(ended).toEqual(endingsOf(whole.state));
+      else expect(endingsOf(whole.state)).toMatchObject(ended);
+    }
   }
+  expect(Object.keys(toCarriedState(whole.state).steps)).not.toContain('[0]/loop#0/[0]/look');
 });

@@ -19,15 +19,15 @@ import {
 /** For how long steps that could start wait for those that are under way. */
 const HOLD_MS = 10_000;
 
-/** After so many events more the next try is made. */
-const AGAIN_EVENTS = 1_000;
+/** After so much more history the next try is made. */
+const AGAIN = { events: 1_000, bytes: 4 * 1024 * 1024 };
 
 export class Handover {
   #underWay = 0;
   #isHolding = false;
   #isCancelled = false;
-  /** Length of the history from which on the next try is made. */
-  #fromEvents = 0;
+  /** How long the history is at least when the next try is made, the one or the other. */
+  #from = { events: 0, bytes: 0 };
 
   /** Made in the scope of the run. */
   constructor() {
@@ -56,10 +56,12 @@ export class Handover {
   }
 
   #isWanted(): boolean {
-    const { continueAsNewSuggested, historyLength } = workflowInfo();
+    const { continueAsNewSuggested, historyLength, historySize } = workflowInfo();
     if (!continueAsNewSuggested || this.#isCancelled) return false;
+    if (this.#isHolding) return true;
+    if (historyLength < this.#from.events && historySize < this.#from.bytes) return false;
     // A history from before goes on in one execution.
-    return this.#isHolding || (historyLength >= this.#fromEvents && patched('handover'));
+    return patched('handover');
   }
 
   async #hold(): Promise<void> {
@@ -70,7 +72,8 @@ export class Handover {
       );
       void pause.then(() => {
         this.#isHolding = false;
-        this.#fromEvents = workflowInfo().historyLength + AGAIN_EVENTS;
+        const { historyLength, historySize } = workflowInfo();
+        this.#from = { events: historyLength + AGAIN.events, bytes: historySize + AGAIN.bytes };
       });
     }
     await condition(() => !this.#isHolding);
