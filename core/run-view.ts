@@ -59,6 +59,7 @@ export function toRunView(
       states,
       itemCounts: itemCountsOf(states),
       inItem: false,
+      isOver: false,
       left: { pending: MAX_PENDING_IN_ITEMS },
     }),
     ...(result.error === undefined ? {} : { error: result.error }),
@@ -82,6 +83,8 @@ interface Listing {
   /** Items that are known of each foreach, by its path. */
   readonly itemCounts: ReadonlyMap<string, number>;
   readonly inItem: boolean;
+  /** The item has succeeded: nothing in it is pending. Of a long run its steps are not known any more. */
+  readonly isOver: boolean;
   /** Shared by the whole view. */
   readonly left: { pending: number };
 }
@@ -89,7 +92,8 @@ interface Listing {
 function stepViews(steps: readonly PlanStep[], prefix: string, listing: Listing): StepView[] {
   return steps.flatMap((step) => {
     const path = `${prefix}${step.key}`;
-    if (listing.inItem && !listing.states.has(path) && --listing.left.pending < 0) return [];
+    const isAbsent = !listing.states.has(path);
+    if (isAbsent && (listing.isOver || (listing.inItem && --listing.left.pending < 0))) return [];
     const uses = step.kind === 'step' ? step.uses : step.kind;
     return [viewOf(path, uses, listing), ...innerViews(step, path, listing)];
   });
@@ -112,10 +116,11 @@ function innerViews(step: PlanStep, path: string, listing: Listing): StepView[] 
   return innerBlocks(step).flatMap(({ steps, infix }) => {
     if (!hasItems(step)) return stepViews(steps, `${path}${infix}`, listing);
     const views: StepView[] = [];
-    const inside: Listing = { ...listing, inItem: true };
     const turn = step.kind === 'repeat' ? 'iteration' : 'item';
     for (let index = 0; index < (listing.itemCounts.get(path) ?? 0); index += 1) {
       const item = `${path}#${index}`;
+      const isOver = listing.isOver || listing.states.get(item)?.status === 'succeeded';
+      const inside: Listing = { ...listing, inItem: true, isOver };
       views.push(viewOf(item, turn, listing), ...stepViews(steps, `${item}/`, inside));
     }
     return views;
