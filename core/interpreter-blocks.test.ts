@@ -16,7 +16,7 @@ const step = stepMaker({
 
 const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-const endingsOf = ({ steps }: RunState): unknown =>
+const endingsOf = ({ steps }: RunState): object =>
   Object.fromEntries(Object.entries(steps).map(([path, { status }]) => [path, status]));
 
 /** Branches by their ids, each with those that it needs. */

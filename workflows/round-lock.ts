@@ -45,8 +45,12 @@ export async function releaseAfterReset(lockId: string, carried?: CarriedOver): 
 }
 
 /** The server ends the lock of a run that has just closed a moment later. */
-const TRIES = 3;
-const PAUSE_MS = 1_000;
+const PAUSES_MS = [1_000, 1_000];
+
+/** Its own lock of a moment ago: the shorter it is free, the less another run may come between. */
+const CARRIED_PAUSES_MS = Array.from({ length: 30 }, () => 100);
+
+/** Where another run was faster nevertheless. */
 const LONG_PAUSE_MS = 30_000;
 
 /**
@@ -54,9 +58,10 @@ const LONG_PAUSE_MS = 30_000;
  * way, and was `carried` over, waits for as long as it takes: it has work to lose.
  */
 export function takeRoundLock(lockId: string, carried?: CarriedOver): Promise<ErrorReport | null> {
+  const pauses = carried === undefined ? PAUSES_MS : CARRIED_PAUSES_MS;
   // A run that is cancelled holds its lock until its `finally` is done.
   return CancellationScope.nonCancellable(async () => {
-    for (let left = TRIES; ; left -= 1) {
+    for (let tries = 0; ; tries += 1) {
       try {
         await startChild(ROUND_LOCK_TYPE, {
           workflowId: lockId,
@@ -67,11 +72,12 @@ export function takeRoundLock(lockId: string, carried?: CarriedOver): Promise<Er
         return null;
       } catch (error) {
         if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
-        if (left <= 1 && carried === undefined) return roundIsRunning(lockId);
+        const pauseMs = pauses[tries];
+        if (pauseMs === undefined && carried === undefined) return roundIsRunning(lockId);
         await releaseAfterReset(lockId, carried);
-        if (left === 1) log.warn('Another run took the lock of the round; this run waits for it.');
-        const pauseMs = left <= 1 ? LONG_PAUSE_MS : PAUSE_MS;
-        await sleep(pauseMs, { summary: 'the lock of the round' });
+        if (tries === pauses.length)
+          log.warn('Another run has the lock of the round; this one waits.');
+        await sleep(pauseMs ?? LONG_PAUSE_MS, { summary: 'the lock of the round' });
       }
     }
   });

@@ -7,6 +7,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { gunzipSync } from 'node:zlib';
 import {
   DefaultLogger,
   Runtime,
@@ -17,7 +18,12 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { bundleOfWorkingTree } from '../support/workflow-bundle.js';
 
 const folder = fileURLToPath(new URL('histories', import.meta.url));
-const names = readdirSync(folder).filter((name) => name.endsWith('.json'));
+const names = readdirSync(folder).filter((name) => /\.json(?:\.gz)?$/.test(name));
+
+function readHistory(name: string): string {
+  const content = readFileSync(path.join(folder, name));
+  return (name.endsWith('.gz') ? gunzipSync(content) : content).toString('utf8');
+}
 
 let bundle: WorkflowBundleWithSourceMap;
 
@@ -49,13 +55,12 @@ describe('recorded histories', () => {
   });
 
   test.each(names)('%s replays', async (name) => {
-    await replay(readFileSync(path.join(folder, name), 'utf8'));
+    await replay(readHistory(name));
   });
 
   test('one that was tampered with does not', async () => {
-    const text = readFileSync(
-      path.join(folder, 'run-pipeline.v1.walks-conditions-branches-try-and-stop-as-they-nest.json'),
-      'utf8',
+    const text = readHistory(
+      'run-pipeline.v1.walks-conditions-branches-try-and-stop-as-they-nest.json',
     );
     const tampered = text.replaceAll('"activityId": "[2]/body"', '"activityId": "[2]/other"');
     expect(tampered).not.toBe(text);

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import { Client, Connection, type WorkflowHandle } from '@temporalio/client';
 import {
@@ -137,7 +138,7 @@ async function withRun(
   await worker.runUntil(async () => {
     const handle = await start(plan, args);
     await body({ handle, taskQueue, start });
-    await recordHistory(handle);
+    await recordHistory(handle, parts.client);
   });
 }
 
@@ -154,8 +155,8 @@ function stepTypeOf(behaviour: Behaviour): StepType {
   });
 }
 
-/** With ADIT_RECORD_HISTORIES set, keeps the history of each case that is not there yet, for the replay tests. */
-async function recordHistory(handle: WorkflowHandle): Promise<void> {
+/** With ADIT_RECORD_HISTORIES set, keeps the histories of each case that are not there yet, for the replay tests. */
+async function recordHistory(handle: WorkflowHandle, client: Client): Promise<void> {
   const target = process.env['ADIT_RECORD_HISTORIES'];
   if (target === undefined) return;
   const name = expect.getState().currentTestName?.split(' > ').at(-1) ?? handle.workflowId;
@@ -163,13 +164,52 @@ async function recordHistory(handle: WorkflowHandle): Promise<void> {
     .replace(/[^A-Za-z]+/g, '-')
     .toLowerCase()
     .slice(0, 60);
-  const text = historyToJSON(await handle.fetchHistory());
-  // Stack traces name the folder of this checkout, which is nobody else's.
-  const anyones = text.replaceAll(PACKAGE_ROOT, '/adit/');
-  const file = path.join(target, `run-pipeline.v1.${slug}.json`);
-  await writeFile(file, anyones, { flag: 'wx' }).catch((error: unknown) => {
-    if (!(error instanceof Error) || !('code' in error) || error.code !== 'EEXIST') throw error;
-  });
+  for (const [at, events] of (await historiesOf(handle, client)).entries()) {
+    // Stack traces name the folder of this checkout, which is nobody else's.
+    const text = historyToJSON({ events }).replaceAll(PACKAGE_ROOT, '/adit/');
+    const part = at === 0 ? '' : `.${at}`;
+    const isLong = text.length > LONG_HISTORY;
+    const file = path.join(target, `run-pipeline.v1.${slug}${part}.json${isLong ? '.gz' : ''}`);
+    await writeFile(file, isLong ? gzipSync(text) : text, { flag: 'wx' }).catch(
+      (error: unknown) => {
+        if (!(error instanceof Error) || !('code' in error) || error.code !== 'EEXIST') throw error;
+      },
+    );
+  }
+}
+
+/** Characters from which on a history is kept compressed. */
+const LONG_HISTORY = 200_000;
+
+type Events = NonNullable<Awaited<ReturnType<WorkflowHandle['fetchHistory']>>['events']>;
+
+interface HistoryPage {
+  readonly history?: { readonly events?: Events | null } | null;
+  readonly nextPageToken?: Uint8Array | null;
+}
+
+/** The histories of a run, the newest first; in small pages, since a client takes no answer beyond 4 MiB. */
+async function historiesOf({ workflowId }: WorkflowHandle, client: Client): Promise<Events[]> {
+  const histories: Events[] = [];
+  let runId = '';
+  do {
+    const events: Events = [];
+    let nextPageToken: Uint8Array = new Uint8Array();
+    do {
+      const page: Awaited<ReturnType<typeof client.workflowService.getWorkflowExecutionHistory>> =
+        await client.workflowService.getWorkflowExecutionHistory({
+          namespace: client.options.namespace,
+          execution: { workflowId, runId },
+          maximumPageSize: 4,
+          ...(nextPageToken === undefined ? {} : { nextPageToken }),
+        });
+      events.push(...(page.history?.events ?? []));
+      nextPageToken = page.nextPageToken ?? new Uint8Array();
+    } while (nextPageToken.length > 0);
+    histories.push(events);
+    runId = events[0]?.workflowExecutionStartedEventAttributes?.continuedExecutionRunId ?? '';
+  } while (runId !== '');
+  return histories;
 }
 
 /** Ids of the activities in the order in which they were scheduled. */
