@@ -3,19 +3,21 @@ import { STEP_TYPES } from '../activities/registry.js';
 import { compilePipeline, type Compiled } from '../compiler/compile.js';
 import { printDiagnostic } from '../compiler/diagnostic.js';
 import { MAX_FILE_BYTES } from '../compiler/yaml.js';
+import { compileTestFile, isTestFile, type CompiledTests } from '../testing/compile-test-file.js';
 import { CliFailure, EXIT, type ExitCode } from './failure.js';
 import { clean, note, paint, print, printJson } from './output.js';
+import { namedFileReader } from './read-named-file.js';
 
 /** Checks files and prints all that is wrong with them; the exit code is 2 when something is. */
 export async function checkFiles(
   files: readonly string[],
   options: { readonly json: boolean },
 ): Promise<ExitCode> {
-  const checked: Compiled[] = [];
+  const checked: Pick<Compiled, 'source' | 'diagnostics'>[] = [];
   for (const file of files) {
-    checked.push(
-      compilePipeline(await readPipelineFile(file), file === '-' ? '<stdin>' : file, STEP_TYPES),
-    );
+    const content = await readPipelineFile(file);
+    if (isTestFile(file)) checked.push(...checkTests(content, file));
+    else checked.push(compilePipeline(content, file === '-' ? '<stdin>' : file, STEP_TYPES));
   }
   const diagnostics = checked.flatMap((one) => one.diagnostics);
   const ok = diagnostics.length === 0;
@@ -34,8 +36,14 @@ export async function checkFiles(
   return ok ? EXIT.done : EXIT.usage;
 }
 
+/** What is wrong with a test file, and with the pipeline that it names. */
+function checkTests(content: Uint8Array, file: string): CompiledTests['mistakes'] {
+  const { mistakes, source } = compileTestFile(content, file, STEP_TYPES, namedFileReader(file));
+  return mistakes.length === 0 ? [{ source, diagnostics: [] }] : mistakes;
+}
+
 /** The bytes of a file, or of standard input for `-`; of a larger one just enough for the compiler to refuse it. */
-async function readPipelineFile(file: string): Promise<Uint8Array> {
+export async function readPipelineFile(file: string): Promise<Uint8Array> {
   if (file === '-') return readStandardInput();
   try {
     const handle = await open(file);
@@ -76,7 +84,7 @@ function unreadable(file: string, error: unknown): CliFailure {
           : String(error);
   return new CliFailure(
     'FILE_UNREADABLE',
-    `The pipeline file ${clean(file)} cannot be read: ${reason}.`,
+    `The ${isTestFile(file) ? 'test' : 'pipeline'} file ${clean(file)} cannot be read: ${reason}.`,
     {
       hint: 'Correct the path.',
       exitCode: EXIT.usage,

@@ -26,6 +26,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     register: async (program) => (await import('./commands/check.js')).registerCheck(program),
   },
   {
+    name: 'test',
+    summary: 'Run the tests of pipelines, without a server and in simulated time.',
+    register: async (program) => (await import('./commands/test.js')).registerTest(program),
+  },
+  {
     name: 'run',
     summary: 'Start a run of a pipeline, wait for its end and show its progress.',
     register: async (program) => (await import('./commands/run.js')).registerRun(program),

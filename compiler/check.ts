@@ -45,6 +45,8 @@ export interface CheckedPipeline {
   readonly steps: readonly PlanStep[];
   readonly outputs: ReadonlyArray<readonly [string, Template]>;
   readonly outputTypes: ReadonlyArray<readonly [string, Type]>;
+  /** Outputs of the steps that run at most once, by id. */
+  readonly stepOutputs: ReadonlyMap<string, Type>;
 }
 
 export type CheckedInput = InputDeclaration;
@@ -79,10 +81,12 @@ export function checkPipeline(
     steps,
     outputs: outputs.map(({ key, template }) => [key, template]),
     outputTypes: outputs.map(({ key, type }) => [key, type]),
+    stepOutputs: scope.visible.own,
   };
 }
 
-function inputsType(inputs: readonly InputDeclaration[]): Type {
+/** `inputs` in every expression. */
+export function inputsType(inputs: readonly InputDeclaration[]): Type {
   const fields = new Map<string, Field>(
     inputs.map((input) => [
       input.name,

@@ -164,7 +164,7 @@ const MAX_LINE_WIDTH = 120;
 
 /** A diagnostic for a person; `source` is the text that its places refer to. */
 export function printDiagnostic(
-  diagnostic: Diagnostic,
+  diagnostic: Omit<Diagnostic, 'code'> & { readonly code: string },
   source: Source,
   style: Style = PLAIN,
 ): string {

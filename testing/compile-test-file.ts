@@ -1,0 +1,461 @@
+/** A test file to tests that are ready to run, or to everything that is wrong with it. */
+import { bindPipeline, type GivenInput } from '../compiler/bind.js';
+import type { CheckedPipeline } from '../compiler/check.js';
+import { compilePipeline } from '../compiler/compile.js';
+import {
+  createSource,
+  Diagnostics,
+  type Diagnostic,
+  type Range,
+  type Source,
+} from '../compiler/diagnostic.js';
+import { headOf, MapReader } from '../compiler/read-map.js';
+import type { Scope } from '../compiler/scope.js';
+import type { StepSignature } from '../compiler/step-signature.js';
+import { suggest, suggestHint } from '../compiler/suggest.js';
+import { compileTemplate } from '../compiler/template.js';
+import { printType } from '../compiler/types.js';
+import { decodeFile, parseYaml, toJson, type Entry, type SourceNode } from '../compiler/yaml.js';
+import { isTimestamp } from '../core/duration.js';
+import { evaluateTemplate, ExpressionError } from '../core/evaluate.js';
+import type { Json, JsonObject } from '../core/json.js';
+import { assertionScope, readAssertions } from './assertions.js';
+import { readDecisions, readStubs, valueScope, type Reading } from './outcomes.js';
+import { exactness, StepNames } from './step-names.js';
+import type { TestCase, TestFile } from './test-file.js';
+import { withoutAbsent, writtenType } from './written-type.js';
+
+/** What reads the files that a test file names: bytes, or why there are none, as the rest of a sentence. */
+export type ReadNamedFile = (
+  name: string,
+) =>
+  | { readonly file: string; readonly content: Uint8Array }
+  | { readonly file: string; readonly problem: string };
+
+export interface CompiledTests {
+  /** Null when there is a diagnostic. */
+  readonly file: TestFile | null;
+  /** Every mistake, of the test file in source order, then of the pipeline, each with the text that it is about. */
+  readonly mistakes: readonly {
+    readonly source: Source;
+    readonly diagnostics: readonly Diagnostic[];
+  }[];
+  /** The text of the test file; empty when it is not text. */
+  readonly source: Source;
+  /** The files that were read beside the test file. */
+  readonly files: readonly string[];
+}
+
+/** When a run begins that does not say when. */
+const DEFAULT_NOW = '2026-01-01T00:00:00Z';
+
+const MAX_TESTS = 10_000;
+
+const KEYS = ['pipeline', 'now', 'inputs', 'values', 'steps', 'decisions', 'tests'];
+const TEST_KEYS = ['name', 'now', 'inputs', 'steps', 'decisions', 'cancel', 'expect'];
+
+/**
+ * Checks a test file completely, and compiles its pipeline once. `file` is its name as the author wrote it. Never throws
+ * for what a file holds.
+ */
+export function compileTestFile(
+  content: Uint8Array | string,
+  file: string,
+  signatures: readonly StepSignature[],
+  read: ReadNamedFile,
+): CompiledTests {
+  const bytes = typeof content === 'string' ? new TextEncoder().encode(content) : content;
+  const text = decodeFile(bytes);
+  const source = createSource(file, typeof text === 'string' ? text : '');
+  const diagnostics = new Diagnostics(source);
+  const only = (): CompiledTests => ({
+    file: null,
+    mistakes: [{ source, diagnostics: diagnostics.list().map(withOwnHint) }],
+    source,
+    files: [],
+  });
+  if (typeof text !== 'string') {
+    diagnostics.add(text.code, { start: 0, end: 0 }, text.message, text.hint);
+    return only();
+  }
+  const { root, brokenAt } = parseYaml(text, diagnostics);
+  // Behind a syntax error the tree is a guess.
+  if (root === null || Number.isFinite(brokenAt)) return only();
+  if (root.kind !== 'map') {
+    diagnostics.add(
+      'VALUE_INVALID',
+      headOf(root),
+      'a test file is a map',
+      'begin with `tests:`, and list them under it',
+    );
+    return only();
+  }
+  const reader = new MapReader(root, diagnostics, { what: 'a test file', keys: KEYS });
+  const pipeline = readPipeline(reader, file, signatures, read, diagnostics);
+  const tests = reader.required('tests', 'list the tests under `tests:`');
+  const compiled =
+    pipeline.checked === null
+      ? null
+      : readTests(
+          reader,
+          tests,
+          { ...pipeline, checked: pipeline.checked },
+          signatures,
+          diagnostics,
+        );
+  const own = diagnostics.list();
+  const mistakes = [
+    ...(own.length === 0 ? [] : [{ source, diagnostics: own }]),
+    ...(pipeline.diagnostics.length === 0
+      ? []
+      : [{ source: pipeline.source, diagnostics: pipeline.diagnostics }]),
+  ];
+  return {
+    file: mistakes.length > 0 ? null : compiled,
+    mistakes,
+    source,
+    files: pipeline.files,
+  };
+}
+
+/** The compiler speaks of pipelines. */
+function withOwnHint(diagnostic: Diagnostic): Diagnostic {
+  if (diagnostic.code !== 'FILE_EMPTY') return diagnostic;
+  return { ...diagnostic, hint: 'a test file needs at least `tests:`' };
+}
+
+interface NamedPipeline {
+  /** Null when it cannot be read or has mistakes. */
+  readonly checked: CheckedPipeline | null;
+  readonly source: Source;
+  readonly diagnostics: readonly Diagnostic[];
+  readonly files: readonly string[];
+}
+
+function readPipeline(
+  reader: MapReader,
+  file: string,
+  signatures: readonly StepSignature[],
+  read: ReadNamedFile,
+  diagnostics: Diagnostics,
+): NamedPipeline {
+  const none = { checked: null, source: createSource('', ''), diagnostics: [], files: [] };
+  const written = reader.text('pipeline')?.value;
+  if (reader.isReported('pipeline') || (reader.has('pipeline') && written === undefined))
+    return none;
+  const name = typeof written === 'string' ? written : pipelineBeside(file);
+  if (name === null) {
+    reader.required('pipeline', 'name the pipeline file: `pipeline: ./my-round.yaml`');
+    return none;
+  }
+  const found = read(name);
+  if ('problem' in found) {
+    diagnostics.add(
+      'VALUE_INVALID',
+      reader.has('pipeline')
+        ? headOf(reader.get('pipeline') ?? reader.node)
+        : reader.keyRange('tests'),
+      `the pipeline file ${found.file} cannot be read: ${found.problem}`,
+      'name it, relative to this file: `pipeline: ./my-round.yaml`',
+    );
+    return { ...none, files: [found.file] };
+  }
+  const {
+    pipeline,
+    source,
+    diagnostics: mistakes,
+  } = compilePipeline(found.content, found.file, signatures);
+  return { checked: pipeline, source, diagnostics: mistakes, files: [found.file] };
+}
+
+/** `x.test.yaml` tests `x.yaml`; null for another name. */
+function pipelineBeside(file: string): string | null {
+  const name = file.slice(Math.max(file.lastIndexOf('/'), file.lastIndexOf('\\')) + 1);
+  const match = /^(.+)\.test\.(ya?ml)$/.exec(name);
+  return match === null ? null : `${match[1] ?? ''}.${match[2] ?? ''}`;
+}
+
+/** True for the name of a test file. */
+export function isTestFile(file: string): boolean {
+  return /\.test\.ya?ml$/.test(file);
+}
+
+function readTests(
+  reader: MapReader,
+  tests: SourceNode | undefined,
+  named: NamedPipeline & { readonly checked: CheckedPipeline },
+  signatures: readonly StepSignature[],
+  diagnostics: Diagnostics,
+): TestFile | null {
+  const names = new StepNames(named.checked.steps);
+  const values = readValues(reader.get('values'), diagnostics);
+  const reading: Reading = {
+    diagnostics,
+    names,
+    signatures: new Map(signatures.map((signature) => [signature.name, signature])),
+    values,
+  };
+  const scope = assertionScope(named.checked, names);
+  const shared: Shared = {
+    named,
+    reading,
+    scope,
+    now: readNow(reader, diagnostics) ?? Date.parse(DEFAULT_NOW),
+    inputs: readInputs(reader.get('inputs'), named.checked, reading),
+    stubs: readStubs(reader.get('steps'), false, reading),
+    decisions: readDecisions(reader.get('decisions'), false, reading),
+    bound: new Map(),
+    told: new Set(),
+  };
+  const cases = readCases(tests, shared);
+  scope.file.report(diagnostics);
+  return {
+    source: diagnostics.source,
+    pipeline: named.checked,
+    names,
+    signatures: reading.signatures,
+    values,
+    tests: cases,
+  };
+}
+
+/** What the file says for all of its tests. */
+interface Shared {
+  readonly named: NamedPipeline & { readonly checked: CheckedPipeline };
+  readonly reading: Reading;
+  readonly scope: Scope;
+  readonly now: number;
+  readonly inputs: readonly Input[];
+  readonly stubs: TestCase['stubs'];
+  readonly decisions: TestCase['decisions'];
+  /** Plans by their inputs: most tests have the same. */
+  readonly bound: Map<string, TestCase['plan']>;
+  /** Mistakes of inputs: one of the file is the same in every test. */
+  readonly told: Set<string>;
+}
+
+interface Input {
+  readonly name: string;
+  readonly range: Range;
+  /** Undefined for what is reported: it is not missing as well. */
+  readonly value: Json | undefined;
+}
+
+function readCases(node: SourceNode | undefined, shared: Shared): TestCase[] {
+  const { diagnostics } = shared.reading;
+  if (node === undefined) return [];
+  if (node.kind !== 'list' || node.items.length === 0 || node.items.length > MAX_TESTS) {
+    diagnostics.add(
+      'VALUE_INVALID',
+      headOf(node),
+      node.kind === 'list' && node.items.length > 0
+        ? `\`tests\` has ${node.items.length} tests; at most ${MAX_TESTS} are run`
+        : '`tests` is a list of at least one test',
+      'each has a `name` and what to `expect`',
+    );
+    return [];
+  }
+  const lines = new Map<string, number>();
+  return node.items.flatMap((item) => {
+    const test = readCase(item, shared);
+    if (test === null) return [];
+    const line = lines.get(test.name);
+    if (line !== undefined) {
+      diagnostics.add(
+        'VALUE_INVALID',
+        test.nameRange,
+        `a test of this name is already there, on line ${line}`,
+        'say in the name how they differ',
+      );
+    }
+    lines.set(test.name, lineOf(diagnostics.source, test.nameRange.start));
+    return [test];
+  });
+}
+
+function lineOf({ lineStarts }: Source, offset: number): number {
+  return lineStarts.filter((start) => start <= offset).length;
+}
+
+function readCase(node: SourceNode, shared: Shared): TestCase | null {
+  const { reading, scope, named } = shared;
+  const { diagnostics, names } = reading;
+  if (node.kind !== 'map') {
+    if (node.kind === 'scalar' && node.broken === true) return null;
+    diagnostics.add('VALUE_INVALID', headOf(node), 'a test is a map', 'with `name` and `expect`');
+    return null;
+  }
+  const reader = new MapReader(node, diagnostics, { what: 'a test', keys: TEST_KEYS });
+  reader.required('name', 'say in a sentence what is so');
+  const nameNode = reader.text('name');
+  const name = String(nameNode?.value ?? '').trim();
+  const nameRange = nameNode?.range ?? headOf(node);
+  const now = readNow(reader, diagnostics) ?? shared.now;
+  const cancelAfterMs = reader.duration('cancel') ?? null;
+  const inputs = readInputs(reader.get('inputs'), named.checked, reading);
+  const stubs = readStubs(reader.get('steps'), true, reading);
+  const decisions = readDecisions(reader.get('decisions'), true, reading);
+  const expected = reader.required('expect', "for instance `expect: [status == 'succeeded']`");
+  const assertions =
+    expected === undefined ? [] : readAssertions(expected, scope, names, diagnostics);
+  const place = reader.has('inputs') ? reader.keyRange('inputs') : nameRange;
+  const plan = bindInputs(inputs, shared, place);
+  if (plan === null) return null;
+  return {
+    name,
+    nameRange,
+    plan,
+    startsAtMs: now,
+    cancelAfterMs,
+    stubs: [...byExactness(stubs), ...byExactness(shared.stubs)],
+    decisions: [...byExactness(decisions), ...byExactness(shared.decisions)],
+    assertions,
+  };
+}
+
+function byExactness<Of extends { readonly pattern: string }>(scripts: readonly Of[]): Of[] {
+  return scripts.toSorted((a, b) => exactness(b.pattern) - exactness(a.pattern));
+}
+
+function readNow(reader: MapReader, diagnostics: Diagnostics): number | null {
+  const node = reader.text('now');
+  if (node === undefined) return null;
+  const text = String(node.value);
+  if (isTimestamp(text)) return Date.parse(text);
+  diagnostics.add(
+    'VALUE_INVALID',
+    node.range,
+    '`now` is a time',
+    'write ISO 8601 with a zone, such as `2026-01-31T12:00:00Z`',
+  );
+  return null;
+}
+
+function readMap(
+  node: SourceNode | undefined,
+  what: string,
+  diagnostics: Diagnostics,
+): readonly Entry[] {
+  if (node === undefined || (node.kind === 'scalar' && node.value === null)) return [];
+  if (node.kind === 'map') return node.entries;
+  diagnostics.add('VALUE_INVALID', headOf(node), `\`${what}\` is a map from names to values`);
+  return [];
+}
+
+/** Plain values that are written once, and read as `${{ values.name }}`. */
+function readValues(node: SourceNode | undefined, diagnostics: Diagnostics): JsonObject {
+  const values: JsonObject = {};
+  for (const { key, keyRange, value } of readMap(node, 'values', diagnostics)) {
+    if (!/^[A-Za-z_][A-Za-z0-9_]{0,63}$/.test(key)) {
+      diagnostics.add(
+        'ID_INVALID',
+        keyRange,
+        `\`${key}\` is not a name for a value`,
+        'use letters, digits and `_`, not beginning with a digit, at most 64',
+      );
+      continue;
+    }
+    const expression = findExpression(value);
+    if (expression !== null) {
+      diagnostics.add(
+        'VALUE_INVALID',
+        headOf(expression),
+        'a value under `values` is plain',
+        'expressions belong into `steps`; within `values` an anchor repeats a part',
+      );
+    }
+    values[key] = toJson(value);
+  }
+  return values;
+}
+
+function findExpression(node: SourceNode): SourceNode | null {
+  const within = (nodes: readonly SourceNode[]): SourceNode | null => {
+    for (const inner of nodes) {
+      const found = findExpression(inner);
+      if (found !== null) return found;
+    }
+    return null;
+  };
+  if (node.kind === 'list') return within(node.items);
+  if (node.kind === 'map') return within(node.entries.map(({ value }) => value));
+  return typeof node.value === 'string' && node.value.includes('${{') ? node : null;
+}
+
+function readInputs(
+  node: SourceNode | undefined,
+  pipeline: CheckedPipeline,
+  { diagnostics, values }: Reading,
+): readonly Input[] {
+  return readMap(node, 'inputs', diagnostics).flatMap(({ key, keyRange, value }): Input[] => {
+    const declared = pipeline.inputs.find((input) => input.name === key);
+    if (declared === undefined) {
+      const known = pipeline.inputs.map((input) => input.name);
+      diagnostics.add(
+        'INPUT_UNKNOWN',
+        keyRange,
+        `the pipeline \`${pipeline.name}\` has no input \`${key}\``,
+        suggestHint(key, known, 'it takes no inputs'),
+      );
+      const meant = suggest(key, known);
+      return meant === null ? [] : [{ name: meant, range: keyRange, value: undefined }];
+    }
+    const range = headOf(value);
+    const before = diagnostics.size;
+    const type = writtenType(declared.type);
+    const scope = valueScope(values, null);
+    const { template } = compileTemplate(value, type, { name: key, scope, diagnostics });
+    scope.file.report(diagnostics);
+    if (diagnostics.size > before) return [{ name: key, range, value: undefined }];
+    try {
+      const given = withoutAbsent(evaluateTemplate(template, { values }), type);
+      return [{ name: key, range, value: given }];
+    } catch (error) {
+      if (!(error instanceof ExpressionError)) throw error;
+      diagnostics.add('INPUT_INVALID', range, `this cannot be computed: ${error.message}`);
+      return [{ name: key, range, value: undefined }];
+    }
+  });
+}
+
+/** The plan of a test, null when its inputs are wrong; `place` is where what is missing would stand. */
+function bindInputs(own: readonly Input[], shared: Shared, place: Range): TestCase['plan'] | null {
+  const { named, reading, inputs, bound } = shared;
+  const { diagnostics } = reading;
+  const { checked, source } = named;
+  const given = new Map<string, Input>();
+  for (const input of [...inputs, ...own]) given.set(input.name, input);
+  const told = (message: string): boolean => {
+    const isNew = !shared.told.has(message);
+    shared.told.add(message);
+    return !isNew;
+  };
+  const missing = checked.inputs.filter((input) => input.required && !given.has(input.name));
+  for (const { name, type } of missing) {
+    const message = `the input \`${name}\` is missing (${printType(type)})`;
+    if (told(message)) continue;
+    const hint = 'give it under `inputs` of the test, or of the file for all tests';
+    diagnostics.add('INPUT_MISSING', place, message, hint);
+  }
+  const values = [...given.values()].flatMap(({ name, value }) =>
+    value === undefined ? [] : [[name, value] as const],
+  );
+  if (missing.length > 0 || values.length < given.size) return null;
+  const key = JSON.stringify(values);
+  const known = bound.get(key);
+  if (known !== undefined) return known;
+  const { plan, diagnostics: problems } = bindPipeline(checked, {
+    inputs: new Map<string, GivenInput>(values.map(([name, value]) => [name, { value }])),
+    network: { coordinator: '', hotkey: '' },
+    sourceSha256: '0'.repeat(64),
+    source,
+  });
+  if (plan !== null) bound.set(key, plan);
+  // What the type does not say (lengths, patterns) binding does, at the declaration: here the value is the place.
+  for (const { code, message } of problems) {
+    if (told(message)) continue;
+    const input = [...given.values()].find(({ name }) => message.includes(`\`${name}\``));
+    diagnostics.add(code, input?.range ?? place, message);
+  }
+  return plan;
+}

@@ -1,0 +1,495 @@
+/** What a test says of a step, `steps` and `decisions`: every mistake in it is told at its place. */
+import type { DiagnosticCode, Diagnostics } from '../compiler/diagnostic.js';
+import { headOf, MapReader } from '../compiler/read-map.js';
+import { Facts, FileNames, Visible, type Scope } from '../compiler/scope.js';
+import type { StepSignature } from '../compiler/step-signature.js';
+import { listNames, suggest, suggestHint } from '../compiler/suggest.js';
+import { compileTemplate } from '../compiler/template.js';
+import { ANY, INT, type Field, type Type } from '../compiler/types.js';
+import type { Entry, SourceNode } from '../compiler/yaml.js';
+import { asksPerson, isStepErrorCode, STEP_ERRORS } from '../core/error.js';
+import { evaluateTemplate, ExpressionError } from '../core/evaluate.js';
+import type { Expr, Template } from '../core/expression.js';
+import { isJsonObject, type Json, type JsonObject } from '../core/json.js';
+import { jsonSizeBytes } from '../core/json-size.js';
+import type { ActivityStep } from '../core/plan.js';
+import { MAX_OUTPUT_BYTES } from '../core/run-state.js';
+import { codesOf, DEFECT, stopsRun } from './step-codes.js';
+import type { StepNames } from './step-names.js';
+import type { DecisionScript, DecisionTurn, Outcome, Stub } from './test-file.js';
+import { holdsVerdict, inputType, outputsType, withoutAbsent } from './written-type.js';
+
+/** What is needed to read a part of a test file. */
+export interface Reading {
+  readonly diagnostics: Diagnostics;
+  readonly names: StepNames;
+  readonly signatures: ReadonlyMap<string, StepSignature>;
+  /** Null where a value of the file could not be read, which is told. */
+  readonly values: JsonObject;
+}
+
+interface Target {
+  readonly step: ActivityStep;
+  readonly signature: StepSignature;
+}
+
+/** `own` are those of a test, which must be used. */
+export function readStubs(
+  node: SourceNode | undefined,
+  own: boolean,
+  reading: Reading,
+): readonly Stub[] {
+  return readScripts(node, own, 'steps', reading, readOutcome);
+}
+
+export function readDecisions(
+  node: SourceNode | undefined,
+  own: boolean,
+  reading: Reading,
+): readonly DecisionScript[] {
+  return readScripts(node, own, 'decisions', reading, readDecision);
+}
+
+type ReadTurn<Turn> = (node: SourceNode, target: Target, reading: Reading) => Turn | null;
+
+function readScripts<Turn>(
+  node: SourceNode | undefined,
+  own: boolean,
+  what: 'steps' | 'decisions',
+  reading: Reading,
+  read: ReadTurn<Turn>,
+): (Omit<Stub, 'turns'> & { readonly turns: readonly Turn[] })[] {
+  const { diagnostics } = reading;
+  if (node === undefined || isNothing(node)) return [];
+  if (node.kind !== 'map') {
+    diagnostics.add(
+      'VALUE_INVALID',
+      headOf(node),
+      `\`${what}\` is a map from steps to what becomes of them`,
+      what === 'steps'
+        ? 'for instance `claim: { error: COORDINATOR_CONFLICT }`'
+        : 'for instance `submit: retry`',
+    );
+    return [];
+  }
+  const seen = new Map<string, string>();
+  return node.entries.flatMap((entry) => {
+    const target = findTarget(entry, what, reading);
+    if (target === null) return [];
+    const { pattern } = target;
+    const twin = seen.get(pattern);
+    if (twin !== undefined) {
+      diagnostics.add(
+        'VALUE_INVALID',
+        entry.keyRange,
+        `\`${entry.key}\` and \`${twin}\` are the same step`,
+        'keep one of them',
+      );
+    }
+    seen.set(pattern, entry.key);
+    const nodes = entry.value.kind === 'list' ? entry.value.items : [entry.value];
+    if (nodes.length === 0) {
+      diagnostics.add(
+        'VALUE_INVALID',
+        headOf(entry.value),
+        `\`${entry.key}\` lists nothing`,
+        'give at least one, or remove it',
+      );
+    }
+    const turns = nodes.flatMap((turn) => read(turn, target, reading) ?? []);
+    return [
+      {
+        name: entry.key,
+        nameRange: entry.keyRange,
+        pattern,
+        own,
+        turns,
+        always: entry.value.kind !== 'list',
+      },
+    ];
+  });
+}
+
+function findTarget(
+  { key, keyRange }: Entry,
+  what: 'steps' | 'decisions',
+  { names, signatures, diagnostics }: Reading,
+): (Target & { readonly pattern: string }) | null {
+  const found = names.find(key);
+  if (found === null) {
+    diagnostics.add(
+      'NAME_UNKNOWN',
+      keyRange,
+      `the pipeline has no step \`${key}\``,
+      names.hint(key),
+    );
+    return null;
+  }
+  const { named, pattern } = found;
+  const { step } = named;
+  const signature = step?.kind === 'step' ? signatures.get(step.uses) : undefined;
+  if (step?.kind === 'step' && signature !== undefined) return { step, signature, pattern };
+  const kind = step === null ? 'an item' : `a \`${step.kind}\``;
+  diagnostics.add(
+    'VALUE_INVALID',
+    keyRange,
+    `\`${key}\` is ${kind}, which ${what === 'steps' ? 'runs as it is' : 'asks nobody'}`,
+    what === 'steps'
+      ? 'only steps with `uses` are replaced; name those inside it'
+      : 'decisions are for steps with `uses`',
+  );
+  return null;
+}
+
+function isNothing(node: SourceNode): boolean {
+  return node.kind === 'scalar' && node.value === null;
+}
+
+const ENDS = ['outputs', 'error', 'stop'] as const;
+const OF_ERRORS = ['message', 'hint', 'retry_after', 'ask_for'] as const;
+
+function readOutcome(node: SourceNode, target: Target, reading: Reading): Outcome | null {
+  const { diagnostics } = reading;
+  if (node.kind !== 'map') {
+    if (node.kind === 'scalar' && node.broken === true) return null;
+    diagnostics.add(
+      'VALUE_INVALID',
+      headOf(node),
+      'an outcome is a map with `outputs`, `error` or `stop`',
+      codeHint(node, target.signature),
+    );
+    return null;
+  }
+  const reader = new MapReader(node, diagnostics, {
+    what: 'an outcome',
+    keys: [...ENDS, 'delay', ...OF_ERRORS],
+    misplaced: new Map(
+      Object.keys(target.signature.output.shape).map((name) => [
+        name,
+        `outputs stand under \`outputs\`: \`{ outputs: { ${name}: … } }\``,
+      ]),
+    ),
+  });
+  const delayMs = reader.duration('delay') ?? 0;
+  const given = ENDS.filter((key) => reader.has(key));
+  const [end, ...more] = given;
+  if (end === undefined) {
+    const isTold = ENDS.some((key) => reader.isReported(key));
+    const misplaced = Object.keys(target.signature.output.shape);
+    if (!isTold && !node.entries.some(({ key }) => misplaced.includes(key)))
+      diagnostics.add(
+        'KEY_MISSING',
+        headOf(node),
+        'an outcome needs `outputs`, `error` or `stop`',
+        'say what the step gives, or with which code it ends',
+      );
+    return null;
+  }
+  for (const key of more) {
+    diagnostics.add(
+      'VALUE_INVALID',
+      reader.keyRange(key),
+      `a step that gives \`${end}\` gives no \`${key}\``,
+      'for one after the other write a list of outcomes',
+    );
+  }
+  const value = reader.get(end);
+  if (value === undefined) return null;
+  if (end === 'outputs') {
+    for (const key of OF_ERRORS.filter((name) => reader.has(name)))
+      diagnostics.add(
+        'VALUE_INVALID',
+        reader.keyRange(key),
+        `\`${key}\` belongs to an \`error\` or a \`stop\``,
+      );
+    const outputs = readOutputs(value, target, 'outputs', reading);
+    if (outputs === null) return null;
+    return { range: headOf(node), delayMs, end: { kind: 'outputs', node: value, ...outputs } };
+  }
+  const code = readCode(value, end, target.signature, diagnostics);
+  const askForMs = reader.duration('ask_for') ?? null;
+  const retryAfterMs = reader.duration('retry_after') ?? null;
+  const message = textOf(reader, 'message');
+  const hint = textOf(reader, 'hint');
+  if (code === null) return null;
+  const asks =
+    asksPerson(code) || target.signature.effect === true || target.step.options.onFailure === 'ask';
+  if (askForMs !== null && !asks) {
+    diagnostics.add(
+      'VALUE_INVALID',
+      reader.keyRange('ask_for'),
+      `nobody is asked about ${code} of this step`,
+      'it takes a code that asks a person, an effect, or `on_failure: ask`',
+    );
+  }
+  return {
+    range: headOf(node),
+    delayMs,
+    end: { kind: 'error', code, message, hint, retryAfterMs, askForMs },
+  };
+}
+
+function textOf(reader: MapReader, key: string): string | null {
+  const value = reader.text(key)?.value;
+  return typeof value === 'string' ? value : null;
+}
+
+/** A code alone is what many write first. */
+function codeHint(node: SourceNode, signature: StepSignature): string {
+  const word = node.kind === 'scalar' && typeof node.value === 'string' ? node.value : '';
+  if (codesOf(signature).includes(word))
+    return `write \`{ ${stopsRun(word) ? 'stop' : 'error'}: ${word} }\``;
+  return 'for instance `{ error: STEP_TIMEOUT }`';
+}
+
+function readCode(
+  node: SourceNode,
+  key: 'error' | 'stop',
+  signature: StepSignature,
+  diagnostics: Diagnostics,
+): string | null {
+  const code = node.kind === 'scalar' && typeof node.value === 'string' ? node.value : null;
+  const report = (at: DiagnosticCode, message: string, hint: string): null => {
+    diagnostics.add(at, headOf(node), message, hint);
+    return null;
+  };
+  const able = codesOf(signature);
+  if (code === null)
+    return report('VALUE_INVALID', `\`${key}\` is an error code`, `for instance \`${able[0]}\``);
+  if (code !== DEFECT && !isStepErrorCode(code))
+    return report(
+      'ERROR_CODE_UNKNOWN',
+      `there is no error code \`${code}\``,
+      suggestHint(code, suggest(code, able) === null ? Object.keys(STEP_ERRORS) : able, ''),
+    );
+  if (!able.includes(code))
+    return report(
+      'VALUE_INVALID',
+      `${signature.name} never ends with \`${code}\``,
+      `it can end with ${listNames(able)}`,
+    );
+  if (key === 'stop' && !stopsRun(code))
+    return report(
+      'VALUE_INVALID',
+      `\`${code}\` does not stop a run`,
+      `write \`error: ${code}\`; these stop it: ${listNames(able.filter(stopsRun)) || 'none that this step has'}`,
+    );
+  if (key === 'error' && stopsRun(code))
+    return report(
+      'VALUE_INVALID',
+      `\`${code}\` stops the run: it is a decision, not a failure`,
+      `write \`stop: ${code}\``,
+    );
+  return code;
+}
+
+function readDecision(node: SourceNode, target: Target, reading: Reading): DecisionTurn | null {
+  const { diagnostics } = reading;
+  const range = headOf(node);
+  if (node.kind === 'scalar' && (node.value === 'retry' || node.value === 'fail'))
+    return { range, afterMs: 0, action: node.value };
+  if (node.kind !== 'map') {
+    if (node.kind === 'scalar' && node.broken === true) return null;
+    const word = node.kind === 'scalar' ? String(node.value) : '';
+    diagnostics.add(
+      'VALUE_INVALID',
+      range,
+      'a decision is `retry`, `fail`, or a map with `decide` or `value`',
+      word === '' ? '' : suggestHint(word, ['retry', 'fail'], ''),
+    );
+    return null;
+  }
+  const reader = new MapReader(node, diagnostics, {
+    what: 'a decision',
+    keys: ['decide', 'value', 'after'],
+  });
+  const afterMs = reader.duration('after') ?? 0;
+  const decide = reader.get('decide');
+  const value = reader.get('value');
+  if (value !== undefined && decide !== undefined) {
+    diagnostics.add(
+      'VALUE_INVALID',
+      reader.keyRange('decide'),
+      '`decide` and `value` are two decisions',
+      'keep one; for one after the other write a list',
+    );
+    return null;
+  }
+  if (value !== undefined) {
+    if (holdsVerdict(target.signature)) {
+      diagnostics.add(
+        'VALUE_INVALID',
+        reader.keyRange('value'),
+        `nobody can give the outputs of ${target.signature.name}: they are proof that the gate was passed`,
+        'decide `retry` or `fail`',
+      );
+      return null;
+    }
+    const outputs = readOutputs(value, target, 'value', reading);
+    return outputs?.value === undefined
+      ? null
+      : { range, afterMs, action: 'value', outputs: outputs.value };
+  }
+  const word = decide?.kind === 'scalar' ? decide.value : null;
+  if (word === 'retry' || word === 'fail') return { range, afterMs, action: word };
+  if (decide !== undefined) {
+    diagnostics.add('VALUE_INVALID', headOf(decide), '`decide` is `retry` or `fail`');
+  } else if (!reader.isReported('decide') && !reader.isReported('value')) {
+    diagnostics.add(
+      'KEY_MISSING',
+      range,
+      'a decision needs `decide` or `value`',
+      'for instance `{ decide: retry, after: 10m }`',
+    );
+  }
+  return null;
+}
+
+/** Outputs with their expressions; those that read nothing of the run are checked whole, by the step type's own schema. */
+function readOutputs(
+  node: SourceNode,
+  { step, signature }: Target,
+  name: 'outputs' | 'value',
+  { diagnostics, values }: Reading,
+): { template: Template; type: Type; value?: JsonObject } | null {
+  if (node.kind !== 'map' && !(node.kind === 'scalar' && node.broken === true)) {
+    const isExpression = node.kind === 'scalar' && String(node.value).includes('${{');
+    if (!isExpression) {
+      const names = Object.keys(signature.output.shape);
+      diagnostics.add(
+        'VALUE_TYPE',
+        headOf(node),
+        `\`${name}\` is a map from the outputs of ${signature.name} to values`,
+        `its outputs are ${listNames(names)}`,
+      );
+      return null;
+    }
+  }
+  const type = outputsType(step, signature);
+  const before = diagnostics.size;
+  const scope = valueScope(values, name === 'outputs' ? signature : null);
+  const { template } = compileTemplate(node, type, { name, scope, diagnostics });
+  scope.file.report(diagnostics);
+  if (diagnostics.size > before) return null;
+  if (readsRun(template)) return { template, type };
+  let evaluated: Json;
+  try {
+    evaluated = evaluateTemplate(template, { values });
+  } catch (error) {
+    if (!(error instanceof ExpressionError)) throw error;
+    diagnostics.add('VALUE_TYPE', headOf(node), `this cannot be computed: ${error.message}`);
+    return null;
+  }
+  const problem = findProblem(evaluated, type, signature);
+  if ('outputs' in problem) return { template, type, value: problem.outputs };
+  for (const { path, message } of problem.issues.slice(0, 20)) {
+    const at = path.map(String).join('.');
+    diagnostics.add(
+      'VALUE_TYPE',
+      headOf(nodeAt(node, path)),
+      `${signature.name} cannot return this${at === '' ? '' : ` at \`${at}\``}: ${message}`,
+      `\`adit steps ${signature.name}\` shows its outputs`,
+    );
+  }
+  return null;
+}
+
+interface Issue {
+  readonly path: readonly PropertyKey[];
+  readonly message: string;
+}
+
+/** The outputs as the boundary of the step would pass them on, or why it would not. */
+export function findProblem(
+  value: Json,
+  type: Type,
+  signature: StepSignature,
+): { readonly outputs: JsonObject } | { readonly issues: readonly Issue[] } {
+  const given = withoutAbsent(value, type);
+  const parsed = signature.output.safeParse(given);
+  if (!parsed.success) return { issues: parsed.error.issues };
+  const outputs = parsed.data as JsonObject;
+  const missing = missingDeclared(given, type, signature);
+  if (missing.length > 0) return { issues: missing };
+  const sizeBytes = jsonSizeBytes(outputs);
+  if (sizeBytes <= MAX_OUTPUT_BYTES) return { outputs };
+  const message = `it is ${sizeBytes} bytes long; at most ${MAX_OUTPUT_BYTES} may travel`;
+  return { issues: [{ path: [], message }] };
+}
+
+/** The schema takes any map of values; the step itself insists on those that its author has declared. */
+function missingDeclared(value: Json, type: Type, { typedOutput }: StepSignature): Issue[] {
+  if (typedOutput === undefined || type.kind !== 'record' || !isJsonObject(value)) return [];
+  const declared = type.fields.get(typedOutput)?.type;
+  const given = value[typedOutput];
+  if (declared?.kind !== 'record' || !isJsonObject(given)) return [];
+  return [...declared.fields].flatMap(([name, field]): Issue[] => {
+    const member = given[name];
+    const fits = member !== undefined && isOf(member, field.type);
+    const message = member === undefined ? 'the step declares it' : `it is no ${field.type.kind}`;
+    return fits ? [] : [{ path: [typedOutput, name], message }];
+  });
+}
+
+function isOf(value: Json, { kind }: Type): boolean {
+  if (kind === 'int') return Number.isSafeInteger(value);
+  if (kind === 'number') return typeof value === 'number';
+  if (kind === 'bool') return typeof value === 'boolean';
+  return kind !== 'string' || typeof value === 'string';
+}
+
+/** The node of a member, or the nearest around it that the author wrote. */
+function nodeAt(node: SourceNode, path: readonly PropertyKey[]): SourceNode {
+  let at = node;
+  for (const part of path) {
+    const inner =
+      at.kind === 'map'
+        ? at.entries.find(({ key }) => key === part)?.value
+        : at.kind === 'list' && typeof part === 'number'
+          ? at.items[part]
+          : undefined;
+    if (inner === undefined) return at;
+    at = inner;
+  }
+  return at;
+}
+
+const NOTHING: Type = { kind: 'record', label: 'nothing', fields: new Map() };
+
+/** What values in a test file see: `values`, and, where a step is replaced, its `input` and the number of its `start`. */
+export function valueScope(values: JsonObject, signature: StepSignature | null): Scope {
+  const fields = new Map<string, Field>(
+    Object.keys(values).map((name) => [name, { type: ANY, optional: false, summary: '' }]),
+  );
+  const names = new Map<string, Type>([['values', { kind: 'record', label: 'values', fields }]]);
+  if (signature !== null) names.set('input', inputType(signature)).set('start', INT);
+  return {
+    inputs: NOTHING,
+    run: NOTHING,
+    names,
+    namesOnly: true,
+    visible: new Visible(),
+    facts: new Facts(),
+    file: new FileNames(new Map(), new Set()),
+  };
+}
+
+function readsRun(template: Template): boolean {
+  switch (template.t) {
+    case 'value':
+      return false;
+    case 'expr':
+      return readsName(template.expr);
+    case 'text':
+      return template.parts.some((part) => typeof part !== 'string' && readsName(part));
+    case 'list':
+      return template.items.some(readsRun);
+    case 'map':
+      return template.entries.some(([, value]) => readsRun(value));
+  }
+}
+
+/** A name bound by a macro counts too: then the value is only checked later. */
+function readsName(expr: Expr): boolean {
+  return /"op":"name","name":"(?:input|start)"/.test(JSON.stringify(expr));
+}

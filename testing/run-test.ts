@@ -1,0 +1,473 @@
+/**
+ * Runs one test on the interpreter that runs pipelines: no server, no worker, and no time but simulated time.
+ *
+ * Invariants:
+ * 1. Two runs of a test are the same, event by event: time is virtual, and chance is its mean.
+ * 2. It ends: a run that waits for nobody's decision, or goes round in circles, is a failure of the test.
+ */
+import { evaluate, evaluateTemplate, ExpressionError } from '../core/evaluate.js';
+import type { Range } from '../compiler/diagnostic.js';
+import { asksPerson, isStepErrorCode, STEP_ERRORS, type ErrorReport } from '../core/error.js';
+import type { Scope as Values } from '../core/expression.js';
+import { interpret } from '../core/interpreter.js';
+import type { Json, JsonObject } from '../core/json.js';
+import type { Powers, StepDecision, StepOutcome, StepRequest } from '../core/powers.js';
+import type { RunResult, StepState } from '../core/run-state.js';
+import { explain } from './expression-text.js';
+import { findProblem } from './outcomes.js';
+import { matches } from './step-names.js';
+import type { Assertion, DecisionTurn, Outcome, Stub, TestCase, TestFile } from './test-file.js';
+import { Cancelled, VirtualTime } from './virtual-time.js';
+import { exampleOutputs, outputsType } from './written-type.js';
+
+/** Starts of steps in one test; a run whose state holds so many is refused long before. */
+const MAX_STARTS = 10_000;
+
+/** Something about a test that is not as it says. */
+export interface TestFailure {
+  readonly kind: 'assertion' | 'stub' | 'decision' | 'defect';
+  readonly message: string;
+  /** What the values were, or what to write; lines. */
+  readonly details: readonly string[];
+  readonly range: Range;
+}
+
+export interface TestResult {
+  readonly test: TestCase;
+  readonly failures: readonly TestFailure[];
+  /** Null where the run did not come to an end. */
+  readonly result: RunResult | null;
+  /** The steps by path, in the order in which they began. */
+  readonly steps: ReadonlyMap<string, StepState>;
+  /** Paths in the order of the starts. */
+  readonly order: readonly string[];
+  /** Simulated time that the run took, in milliseconds. */
+  readonly tookMs: number;
+}
+
+/** Ends a test that cannot go on. */
+class TestEnd extends Error {
+  readonly failure: TestFailure;
+
+  constructor(failure: TestFailure) {
+    super(failure.message);
+    this.failure = failure;
+  }
+}
+
+export async function runTest(file: TestFile, test: TestCase): Promise<TestResult> {
+  const world = new World(file, test);
+  const run = { runId: 'test', roundId: 'test' };
+  let result: RunResult | null = null;
+  const work = interpret(test.plan, { steps: {} }, run, world.powers).then(
+    (ended) => {
+      result = ended;
+    },
+    (error: unknown) => {
+      if (error instanceof Cancelled) result = { status: 'cancelled', outputs: {} };
+      else world.fail(error);
+    },
+  );
+  if (test.cancelAfterMs !== null)
+    world.time.after(test.cancelAfterMs, () => world.time.cancelRun());
+  const hasEnded = await world.time.pass(work);
+  const ended = result as RunResult | null;
+  const failures =
+    world.failure !== null
+      ? [world.failure]
+      : !hasEnded || ended === null
+        ? world.unanswered()
+        : [...checkAssertions(file, test, ended, world), ...world.unused()];
+  return {
+    test,
+    failures,
+    result: ended,
+    steps: world.steps,
+    order: world.order,
+    tookMs: world.time.nowMs - test.startsAtMs,
+  };
+}
+
+class World {
+  readonly time: VirtualTime;
+  readonly powers: Powers;
+  readonly order: string[] = [];
+  steps: ReadonlyMap<string, StepState> = new Map();
+  failure: TestFailure | null = null;
+  readonly #file: TestFile;
+  readonly #test: TestCase;
+  /** How many turns of a script were taken, by what its turns are counted by. */
+  readonly #taken = new Map<unknown, Map<string, number>>();
+  /** Run time of programs, by path. */
+  readonly #ranMs = new Map<string, number>();
+  /** Parked steps for which nobody decides. */
+  readonly #waiting = new Map<string, TestFailure>();
+
+  constructor(file: TestFile, test: TestCase) {
+    this.#file = file;
+    this.#test = test;
+    this.time = new VirtualTime(test.startsAtMs);
+    this.powers = {
+      runStep: (request) => this.#runStep(request),
+      decide: (path, error, untilMs) => this.#decide(path, error, untilMs),
+      sleep: (ms) => this.time.sleep(ms),
+      now: () => this.time.nowMs,
+      random: () => 0.5,
+      isCancellation: (error) => error instanceof Cancelled,
+      shielded: (body) => this.time.shielded(body),
+      scoped: (body) => this.time.scoped(body),
+      changed: (steps) => {
+        this.steps = steps;
+      },
+    };
+  }
+
+  /** What ended the run that was no end of a run; the first counts. */
+  fail(error: unknown): void {
+    if (error instanceof TestEnd) this.failure ??= error.failure;
+    else {
+      const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
+      this.failure ??= {
+        kind: 'defect',
+        message: 'the interpreter broke off, which is a defect of Adit',
+        details: message.split('\n').slice(0, 5),
+        range: this.#test.nameRange,
+      };
+    }
+  }
+
+  /** Why a run did not end. */
+  unanswered(): TestFailure[] {
+    const waiting = [...this.#waiting.values()];
+    if (waiting.length > 0) return waiting;
+    const failure = {
+      kind: 'defect',
+      message: 'the run waits for nothing and does not end, which is a defect of Adit',
+      details: [],
+      range: this.#test.nameRange,
+    } as const;
+    return [failure];
+  }
+
+  /** What the test itself says of steps and no step has taken: it tests less than it seems to. */
+  unused(): TestFailure[] {
+    const { stubs, decisions } = this.#test;
+    return [
+      ...stubs.flatMap((stub) => this.#unusedOf(stub, 'stub', 'started')),
+      ...decisions.flatMap((script) => this.#unusedOf(script, 'decision', 'parked')),
+    ];
+  }
+
+  #unusedOf(
+    script: Pick<Stub, 'name' | 'nameRange' | 'own' | 'always'> & {
+      readonly turns: readonly unknown[];
+    },
+    kind: 'stub' | 'decision',
+    verb: string,
+  ): TestFailure[] {
+    if (!script.own) return [];
+    const most = Math.max(0, ...(this.#taken.get(script)?.values() ?? []));
+    const count = script.turns.length;
+    if (script.always ? most > 0 : most >= count) return [];
+    const what = kind === 'stub' ? 'outcome' : 'decision';
+    const message =
+      most === 0
+        ? `\`${script.name}\` was never ${verb}, so this says nothing`
+        : `\`${script.name}\` was ${verb} ${times(most)}, and there are ${count} ${what}s`;
+    const details = ['what is only there for other tests stands under the key of the file'];
+    return [{ kind, message, details: most === 0 ? details : [], range: script.nameRange }];
+  }
+
+  /** Takes the next turn of the first script that means the path; undefined without one, null when it has no more. */
+  #take<Turn>(
+    scripts: readonly (Pick<Stub, 'pattern' | 'always'> & { readonly turns: readonly Turn[] })[],
+    path: string,
+  ): Turn | null | undefined {
+    const script = scripts.find(({ pattern }) => matches(pattern, path));
+    if (script === undefined) return undefined;
+    const counts = this.#taken.get(script) ?? new Map<string, number>();
+    this.#taken.set(script, counts);
+    const key = this.#file.names.turnKey(path);
+    const at = counts.get(key) ?? 0;
+    counts.set(key, at + 1);
+    return (script.always ? script.turns[0] : script.turns[at]) ?? null;
+  }
+
+  async #runStep(request: StepRequest): Promise<StepOutcome> {
+    this.time.interrupt();
+    this.order.push(request.path);
+    if (this.order.length > MAX_STARTS)
+      throw this.#end('stub', `the run goes round in circles: ${MAX_STARTS} steps were started`, [
+        'an outcome that is no list is there every time: write `[…]` to bound it',
+      ]);
+    const outcome = this.#take(this.#test.stubs, request.path);
+    if (outcome === undefined) throw this.#unstubbed(request);
+    if (outcome === null) throw this.#exhausted(request);
+    const invalid = this.#checkInput(request);
+    if (invalid !== null) return invalid;
+    return await this.#comeTo(outcome, request);
+  }
+
+  /** The boundary of a step checks what it is given before it runs. */
+  #checkInput({ uses, input }: StepRequest): StepOutcome | null {
+    const parsed = this.#file.signatures.get(uses)?.input.safeParse(input);
+    if (parsed === undefined || parsed.success) return null;
+    const [issue] = parsed.error.issues;
+    const place = issue?.path.map(String).join('.') || 'value';
+    const message = `${uses}: ${place}: ${issue?.message ?? 'is not valid'}`;
+    return toFailed({ code: 'STEP_INPUT_INVALID', message });
+  }
+
+  /** Lets the time of an outcome pass, as long as the step has it. */
+  async #comeTo({ delayMs, end, range }: Outcome, request: StepRequest): Promise<StepOutcome> {
+    const { limitMs, report } = limitOf(request, this.#ranMs.get(request.path) ?? 0);
+    const isInTime = delayMs === 0 || delayMs < limitMs;
+    const beganMs = this.time.nowMs;
+    try {
+      if (delayMs > 0) await this.time.sleep(isInTime ? delayMs : limitMs);
+    } finally {
+      const ranMs = this.#ranMs.get(request.path) ?? 0;
+      this.#ranMs.set(request.path, ranMs + this.time.nowMs - beganMs);
+    }
+    if (!isInTime) return toFailed(report);
+    if (end.kind === 'outputs') {
+      return { kind: 'succeeded', outputs: end.value ?? this.#compute(end, request, range) };
+    }
+    const { code, message, hint, retryAfterMs, askForMs } = end;
+    return {
+      ...toFailed({
+        code,
+        message: message ?? `The test ends ${request.path} with ${code}.`,
+        ...(hint === null ? {} : { hint }),
+      }),
+      ...(retryAfterMs === null ? {} : { retryAfterMs }),
+      ...(askForMs === null ? {} : { askUntilMs: this.time.nowMs + askForMs }),
+    };
+  }
+
+  /** Outputs that read what the step was given. */
+  #compute(
+    { template, type }: Outcome['end'] & { kind: 'outputs' },
+    { path, uses, input, start }: StepRequest,
+    range: Range,
+  ): JsonObject {
+    const signature = this.#file.signatures.get(uses);
+    let value: Json;
+    try {
+      value = evaluateTemplate(template, { values: this.#file.values, input, start });
+    } catch (error) {
+      if (!(error instanceof ExpressionError)) throw error;
+      const message = `the outputs of \`${path}\` cannot be computed: ${error.message}`;
+      throw this.#end('stub', message, [`input is ${JSON.stringify(input).slice(0, 300)}`], range);
+    }
+    if (signature === undefined) return {};
+    const checked = findProblem(value, type, signature);
+    if ('outputs' in checked) return checked.outputs;
+    const details = checked.issues
+      .slice(0, 5)
+      .map((issue) => `${issue.path.map(String).join('.') || 'value'}: ${issue.message}`);
+    throw this.#end('stub', `${uses} cannot return what \`${path}\` is given here`, details, range);
+  }
+
+  #unstubbed({ path, uses }: StepRequest): TestEnd {
+    const named = this.#file.names.at(path);
+    const signature = this.#file.signatures.get(uses);
+    const { step } = named ?? { step: null };
+    const name = step?.id ?? path.replace(/#\d+(?=\/|$)/g, '#*');
+    const example =
+      step?.kind === 'step' && signature !== undefined
+        ? exampleOutputs(outputsType(step, signature))
+        : '{}';
+    return this.#end(
+      'stub',
+      `the step \`${path}\` (${uses}) was started, and nothing says what it gives`,
+      [
+        'add to `steps`, with values of your own:',
+        `  ${/^[\w/]+$/.test(name) ? name : `'${name}'`}: { outputs: ${example} }`,
+      ],
+    );
+  }
+
+  #exhausted({ path, start }: StepRequest): TestEnd {
+    const stub = this.#test.stubs.find(({ pattern }) => matches(pattern, path));
+    const count = stub?.turns.length ?? 0;
+    return this.#end(
+      'stub',
+      `the step \`${path}\` was started once more (start ${start}) than its ${count} ${count === 1 ? 'outcome' : 'outcomes'}`,
+      ['add an outcome; one that is no list is there every time'],
+      stub?.nameRange,
+    );
+  }
+
+  #decide(path: string, error: ErrorReport, untilMs: number | null): Promise<StepDecision | null> {
+    const turn = this.#take<DecisionTurn>(this.#test.decisions, path);
+    return this.time.wait<StepDecision | null>((resolve) => {
+      const leftMs = untilMs === null ? null : untilMs - this.time.nowMs;
+      const isLate =
+        leftMs !== null && (turn === null || turn === undefined || turn.afterMs >= leftMs);
+      if (isLate) return this.time.after(Math.max(0, leftMs), () => resolve(null));
+      if (turn !== null && turn !== undefined)
+        return this.time.after(turn.afterMs, () => resolve(toDecision(turn)));
+      this.#waiting.set(path, this.#undecided(path, error, turn === null));
+      return () => this.#waiting.delete(path);
+    });
+  }
+
+  #undecided(path: string, { code, message }: ErrorReport, isAgain: boolean): TestFailure {
+    const name = this.#file.names.at(path)?.step?.id ?? path;
+    const again = isAgain ? 'once more, ' : '';
+    return {
+      kind: 'decision',
+      message: `the run waits ${again}for a decision about \`${path}\`, and the test gives none`,
+      details: [
+        `it is parked with ${code}: ${message}`,
+        `add to \`decisions\`: \`${name}: ${isAgain ? '[…, fail]' : 'fail'}\`, or \`retry\`, or \`{ value: { … } }\``,
+        ...(asksPerson(code)
+          ? []
+          : ['the step parks since it has an effect, or `on_failure: ask`']),
+      ],
+      range: this.#test.nameRange,
+    };
+  }
+
+  /** The first such end is the failure of the test, whatever the interpreter makes of it. */
+  #end(
+    kind: TestFailure['kind'],
+    message: string,
+    details: readonly string[],
+    range: Range = this.#test.nameRange,
+  ): TestEnd {
+    const end = new TestEnd({ kind, message, details, range });
+    this.fail(end);
+    return end;
+  }
+}
+
+function times(count: number): string {
+  return count === 1 ? 'once' : `${count} times`;
+}
+
+function toDecision({ action, outputs }: DecisionTurn): StepDecision {
+  return action === 'value' ? { action, outputs: outputs ?? {} } : { action };
+}
+
+function toFailed(error: ErrorReport): StepOutcome & { kind: 'failed' } {
+  const { code } = error;
+  const retryable = isStepErrorCode(code) && STEP_ERRORS[code].retryable;
+  return { kind: 'failed', error, retryable };
+}
+
+/** How long this start may take, and the error that its end would be: as the server and the host keep the time. */
+function limitOf(
+  { path, options, remainingMs, program }: StepRequest,
+  ranMs: number,
+): { limitMs: number; report: ErrorReport } {
+  const leftMs =
+    program === undefined ? (remainingMs ?? options.timeoutMs) : program.timeoutMs - ranMs;
+  const { attemptTimeoutMs } = options;
+  if (attemptTimeoutMs !== undefined && attemptTimeoutMs < leftMs) {
+    const message = `${path} did not end within its attempt timeout of ${attemptTimeoutMs} ms.`;
+    return { limitMs: attemptTimeoutMs, report: { code: 'ATTEMPT_TIMEOUT', message } };
+  }
+  const code = program === undefined ? 'STEP_TIMEOUT' : 'PROGRAM_TIMEOUT';
+  const message = `${path} did not end within its timeout of ${options.timeoutMs} ms.`;
+  return { limitMs: leftMs, report: { code, message } };
+}
+
+function checkAssertions(
+  file: TestFile,
+  test: TestCase,
+  result: RunResult,
+  world: World,
+): TestFailure[] {
+  const facts = factsOf(file, test, result, world);
+  return test.assertions.flatMap((assertion): TestFailure[] => {
+    const values = withLookups(assertion, facts);
+    const { expr, range, text } = assertion;
+    let message = `it is not so that ${oneLine(text)}`;
+    try {
+      if (evaluate(expr, values) === true) return [];
+    } catch (error) {
+      if (!(error instanceof ExpressionError)) throw error;
+      message = `it cannot be told whether ${oneLine(text)}: ${error.message}`;
+    }
+    const details = [...explain(expr, values), ...endOf(result, text)];
+    return [{ kind: 'assertion', message, details, range }];
+  });
+}
+
+function oneLine(text: string): string {
+  return text.trim().replace(/\s+/g, ' ');
+}
+
+/** How the run ended explains most assertions that fail. */
+function endOf({ status, error }: RunResult, text: string): string[] {
+  if (/\bstatus\b|\berror\b/.test(text) && error === undefined) return [];
+  if (error === undefined) return status === 'succeeded' ? [] : [`the run was ${status}`];
+  const at = error.step === undefined ? '' : ` at ${error.step}`;
+  return [`the run ended as ${status}${at}: ${error.code}: ${error.message}`];
+}
+
+const ABSENT: { readonly [map: string]: Json } = { ran: false, starts: 0, states: 'pending' };
+
+/** What was never reached is told too: it did not run. */
+function withLookups({ lookups }: Assertion, facts: Values): Values {
+  if (lookups.length === 0) return facts;
+  const maps: { [name: string]: JsonObject } = {};
+  for (const { map, key } of lookups) {
+    const before = facts[map] as JsonObject;
+    if (Object.hasOwn(before, key)) continue;
+    maps[map] = { ...(maps[map] ?? before), [key]: ABSENT[map] ?? null };
+  }
+  return { ...facts, ...maps };
+}
+
+function factsOf(
+  { names }: TestFile,
+  { plan, startsAtMs }: TestCase,
+  { status, error, outputs }: RunResult,
+  { steps: states, order, time }: World,
+): Values {
+  const steps: JsonObject = {};
+  const ran: JsonObject = {};
+  const stateOf: JsonObject = {};
+  const starts: JsonObject = {};
+  for (const path of order) starts[path] = Number(starts[path] ?? 0) + 1;
+  for (const [path, state] of states) {
+    ran[path] = hasRun(state);
+    stateOf[path] = state.status;
+  }
+  for (const { path, step, turns } of names.all) {
+    if (step?.id === undefined) continue;
+    const mine =
+      turns.length === 0 ? [path] : [...states.keys()].filter((one) => matches(path, one));
+    ran[step.id] = mine.some((one) => ran[one] === true);
+    starts[step.id] = mine.reduce((sum, one) => sum + Number(starts[one] ?? 0), 0);
+    if (turns.length > 0) continue;
+    stateOf[step.id] = stateOf[path] ?? 'pending';
+    const own = states.get(path)?.outputs;
+    if (own !== undefined) steps[step.id] = { ...own };
+  }
+  return {
+    inputs: { ...plan.inputs },
+    run: { id: 'test', round: 'test', pipeline: plan.pipeline },
+    steps,
+    status,
+    error: {
+      code: error?.code ?? '',
+      message: error?.message ?? '',
+      step: error?.step ?? '',
+      hint: error?.hint ?? '',
+    },
+    outputs: { ...outputs },
+    ran,
+    starts,
+    states: stateOf,
+    order: [...order],
+    seconds: (time.nowMs - startsAtMs) / 1_000,
+  };
+}
+
+function hasRun({ status }: StepState): boolean {
+  return status !== 'skipped' && status !== 'pending';
+}

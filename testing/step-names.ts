@@ -1,0 +1,103 @@
+/** The steps of a pipeline by the names that a test may give them: an id, a path, or the path of one item. */
+import { suggest } from '../compiler/suggest.js';
+import { hasItems, innerBlocks } from '../core/inner-blocks.js';
+import { toPattern } from '../core/plan-paths.js';
+import type { PlanStep } from '../core/plan.js';
+
+export interface NamedStep {
+  /** Path, with `#*` for all items. */
+  readonly path: string;
+  /** The blocks around that run many times, by their paths, outermost first. */
+  readonly turns: readonly string[];
+  /** Null for an item of a block that runs many times. */
+  readonly step: PlanStep | null;
+}
+
+export class StepNames {
+  readonly all: readonly NamedStep[];
+  readonly #byPath: ReadonlyMap<string, NamedStep>;
+  readonly #byId: ReadonlyMap<string, NamedStep>;
+
+  constructor(steps: readonly PlanStep[]) {
+    this.all = entriesOf(steps, '', []);
+    this.#byPath = new Map(this.all.map((entry) => [entry.path, entry]));
+    this.#byId = new Map(
+      this.all.flatMap((entry) =>
+        entry.step?.id === undefined ? [] : [[entry.step.id, entry] as const],
+      ),
+    );
+  }
+
+  /** The step that a name means, and the path that it stands for; a path goes before an id. Null without one. */
+  find(name: string): { readonly named: NamedStep; readonly pattern: string } | null {
+    const byPath = this.#byPath.get(toPattern(name));
+    if (byPath !== undefined) return { named: byPath, pattern: name };
+    const byId = this.#byId.get(name);
+    return byId === undefined ? null : { named: byId, pattern: byId.path };
+  }
+
+  /** The step at a path of a run. */
+  at(path: string): NamedStep | undefined {
+    return this.#byPath.get(toPattern(path));
+  }
+
+  /** The way out for a name that means nothing. */
+  hint(name: string): string {
+    const known = [...this.#byId.keys(), ...this.#byPath.keys()];
+    const shape = toPattern(name);
+    const number = /#(\d+)(?=\/|$)/.exec(name)?.[1] ?? '0';
+    const near = suggest(shape, known)?.replaceAll('#*', `#${number}`) ?? null;
+    if (near !== null) return `did you mean \`${near}\`?`;
+    const ids = [...this.#byId.keys()].slice(0, 12).map((id) => `\`${id}\``);
+    return ids.length === 0 ? 'no step of the pipeline has an id' : `there are: ${ids.join(', ')}`;
+  }
+
+  /**
+   * What the turns of one list are counted by: iterations of a `repeat` come one after the other and share a list,
+   * items of a `foreach` run side by side and have one each.
+   */
+  turnKey(path: string): string {
+    return path.replace(/#\d+(?=\/|$)/g, (number, at: number) => {
+      const block = this.at(path.slice(0, at));
+      return block?.step?.kind === 'repeat' ? '#*' : number;
+    });
+  }
+}
+
+function entriesOf(
+  steps: readonly PlanStep[],
+  prefix: string,
+  turns: readonly string[],
+): NamedStep[] {
+  return steps.flatMap((step) => {
+    const path = `${prefix}${step.key}`;
+    const inside = hasItems(step) ? [...turns, path] : turns;
+    return [
+      { path, turns, step },
+      ...(hasItems(step) ? [{ path: `${path}#*`, turns: inside, step: null }] : []),
+      ...innerBlocks(step).flatMap(({ steps: inner, infix }) =>
+        entriesOf(inner, `${path}${infix}`, inside),
+      ),
+    ];
+  });
+}
+
+/** True when a pattern, in which `#*` stands for any item, means this path. */
+export function matches(pattern: string, path: string): boolean {
+  if (pattern === path) return true;
+  if (!pattern.includes('#*')) return false;
+  const ours = pattern.split('/');
+  const theirs = path.split('/');
+  return (
+    ours.length === theirs.length &&
+    ours.every((part, at) => {
+      const other = theirs[at] ?? '';
+      return part === other || (part.endsWith('#*') && toPattern(other) === part);
+    })
+  );
+}
+
+/** How exact a pattern is: the more items it names, the more. */
+export function exactness(pattern: string): number {
+  return (pattern.match(/#\d+(?=\/|$)/g) ?? []).length;
+}
