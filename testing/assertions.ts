@@ -12,7 +12,7 @@ import { headOf } from '../compiler/read-map.js';
 import { Facts, FileNames, Visible, type IdPlace, type Scope } from '../compiler/scope.js';
 import { suggestHint } from '../compiler/suggest.js';
 import { bareSource } from '../compiler/template.js';
-import { BOOL, INT, NUMBER, printType, STRING, type Field, type Type } from '../compiler/types.js';
+import { BOOL, INT, printType, STRING, type Field, type Type } from '../compiler/types.js';
 import type { ScalarNode, SourceNode } from '../compiler/yaml.js';
 import { STEP_ERRORS } from '../core/error.js';
 import type { Expr } from '../core/expression.js';
@@ -49,7 +49,7 @@ export function assertionScope(pipeline: CheckedPipeline, names: StepNames): Sco
       ['starts', { kind: 'map', of: INT }],
       ['states', { kind: 'map', of: STRING }],
       ['order', { kind: 'list', of: STRING }],
-      ['seconds', NUMBER],
+      ['seconds', INT],
     ]),
     visible,
     facts: new Facts().add([...visible.own.keys()].map((id) => `steps.${id}`)),

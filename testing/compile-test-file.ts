@@ -1,29 +1,22 @@
 /** A test file to tests that are ready to run, or to everything that is wrong with it. */
-import { bindPipeline, type GivenInput } from '../compiler/bind.js';
 import type { CheckedPipeline } from '../compiler/check.js';
 import { compilePipeline } from '../compiler/compile.js';
 import {
   createSource,
   Diagnostics,
   type Diagnostic,
-  type Range,
   type Source,
 } from '../compiler/diagnostic.js';
 import { headOf, MapReader } from '../compiler/read-map.js';
 import type { Scope } from '../compiler/scope.js';
 import type { StepSignature } from '../compiler/step-signature.js';
-import { suggest, suggestHint } from '../compiler/suggest.js';
-import { compileTemplate } from '../compiler/template.js';
-import { printType } from '../compiler/types.js';
-import { decodeFile, parseYaml, toJson, type Entry, type SourceNode } from '../compiler/yaml.js';
+import { decodeFile, parseYaml, type SourceNode } from '../compiler/yaml.js';
 import { isTimestamp } from '../core/duration.js';
-import { evaluateTemplate, ExpressionError } from '../core/evaluate.js';
-import type { Json, JsonObject } from '../core/json.js';
 import { assertionScope, readAssertions } from './assertions.js';
-import { readDecisions, readStubs, valueScope, type Reading } from './outcomes.js';
+import { readDecisions, readStubs, type Reading } from './outcomes.js';
 import { exactness, StepNames } from './step-names.js';
 import type { TestCase, TestFile } from './test-file.js';
-import { withoutAbsent, writtenType } from './written-type.js';
+import { bindInputs, readInputs, readValues, type ForBinding } from './test-inputs.js';
 
 /** What reads the files that a test file names: bytes, or why there are none, as the rest of a sentence. */
 export type ReadNamedFile = (
@@ -197,7 +190,9 @@ function readTests(
   };
   const scope = assertionScope(named.checked, names);
   const shared: Shared = {
-    named,
+    checked: named.checked,
+    pipelineSource: named.source,
+    diagnostics,
     reading,
     scope,
     now: readNow(reader, diagnostics) ?? Date.parse(DEFAULT_NOW),
@@ -220,29 +215,16 @@ function readTests(
 }
 
 /** What the file says for all of its tests. */
-interface Shared {
-  readonly named: NamedPipeline & { readonly checked: CheckedPipeline };
+interface Shared extends ForBinding {
   readonly reading: Reading;
   readonly scope: Scope;
   readonly now: number;
-  readonly inputs: readonly Input[];
   readonly stubs: TestCase['stubs'];
   readonly decisions: TestCase['decisions'];
-  /** Plans by their inputs: most tests have the same. */
-  readonly bound: Map<string, TestCase['plan']>;
-  /** Mistakes of inputs: one of the file is the same in every test. */
-  readonly told: Set<string>;
-}
-
-interface Input {
-  readonly name: string;
-  readonly range: Range;
-  /** Undefined for what is reported: it is not missing as well. */
-  readonly value: Json | undefined;
 }
 
 function readCases(node: SourceNode | undefined, shared: Shared): TestCase[] {
-  const { diagnostics } = shared.reading;
+  const { diagnostics } = shared;
   if (node === undefined) return [];
   if (node.kind !== 'list' || node.items.length === 0 || node.items.length > MAX_TESTS) {
     diagnostics.add(
@@ -278,8 +260,8 @@ function lineOf({ lineStarts }: Source, offset: number): number {
 }
 
 function readCase(node: SourceNode, shared: Shared): TestCase | null {
-  const { reading, scope, named } = shared;
-  const { diagnostics, names } = reading;
+  const { reading, scope, checked, diagnostics } = shared;
+  const { names } = reading;
   if (node.kind !== 'map') {
     if (node.kind === 'scalar' && node.broken === true) return null;
     diagnostics.add('VALUE_INVALID', headOf(node), 'a test is a map', 'with `name` and `expect`');
@@ -292,7 +274,7 @@ function readCase(node: SourceNode, shared: Shared): TestCase | null {
   const nameRange = nameNode?.range ?? headOf(node);
   const now = readNow(reader, diagnostics) ?? shared.now;
   const cancelAfterMs = reader.duration('cancel') ?? null;
-  const inputs = readInputs(reader.get('inputs'), named.checked, reading);
+  const inputs = readInputs(reader.get('inputs'), checked, reading);
   const stubs = readStubs(reader.get('steps'), true, reading);
   const decisions = readDecisions(reader.get('decisions'), true, reading);
   const expected = reader.required('expect', "for instance `expect: [status == 'succeeded']`");
@@ -329,133 +311,4 @@ function readNow(reader: MapReader, diagnostics: Diagnostics): number | null {
     'write ISO 8601 with a zone, such as `2026-01-31T12:00:00Z`',
   );
   return null;
-}
-
-function readMap(
-  node: SourceNode | undefined,
-  what: string,
-  diagnostics: Diagnostics,
-): readonly Entry[] {
-  if (node === undefined || (node.kind === 'scalar' && node.value === null)) return [];
-  if (node.kind === 'map') return node.entries;
-  diagnostics.add('VALUE_INVALID', headOf(node), `\`${what}\` is a map from names to values`);
-  return [];
-}
-
-/** Plain values that are written once, and read as `${{ values.name }}`. */
-function readValues(node: SourceNode | undefined, diagnostics: Diagnostics): JsonObject {
-  const values: JsonObject = {};
-  for (const { key, keyRange, value } of readMap(node, 'values', diagnostics)) {
-    if (!/^[A-Za-z_][A-Za-z0-9_]{0,63}$/.test(key)) {
-      diagnostics.add(
-        'ID_INVALID',
-        keyRange,
-        `\`${key}\` is not a name for a value`,
-        'use letters, digits and `_`, not beginning with a digit, at most 64',
-      );
-      continue;
-    }
-    const expression = findExpression(value);
-    if (expression !== null) {
-      diagnostics.add(
-        'VALUE_INVALID',
-        headOf(expression),
-        'a value under `values` is plain',
-        'expressions belong into `steps`; within `values` an anchor repeats a part',
-      );
-    }
-    values[key] = toJson(value);
-  }
-  return values;
-}
-
-function findExpression(node: SourceNode): SourceNode | null {
-  const within = (nodes: readonly SourceNode[]): SourceNode | null => {
-    for (const inner of nodes) {
-      const found = findExpression(inner);
-      if (found !== null) return found;
-    }
-    return null;
-  };
-  if (node.kind === 'list') return within(node.items);
-  if (node.kind === 'map') return within(node.entries.map(({ value }) => value));
-  return typeof node.value === 'string' && node.value.includes('${{') ? node : null;
-}
-
-function readInputs(
-  node: SourceNode | undefined,
-  pipeline: CheckedPipeline,
-  { diagnostics, values }: Reading,
-): readonly Input[] {
-  return readMap(node, 'inputs', diagnostics).flatMap(({ key, keyRange, value }): Input[] => {
-    const declared = pipeline.inputs.find((input) => input.name === key);
-    if (declared === undefined) {
-      const known = pipeline.inputs.map((input) => input.name);
-      diagnostics.add(
-        'INPUT_UNKNOWN',
-        keyRange,
-        `the pipeline \`${pipeline.name}\` has no input \`${key}\``,
-        suggestHint(key, known, 'it takes no inputs'),
-      );
-      const meant = suggest(key, known);
-      return meant === null ? [] : [{ name: meant, range: keyRange, value: undefined }];
-    }
-    const range = headOf(value);
-    const before = diagnostics.size;
-    const type = writtenType(declared.type);
-    const scope = valueScope(values, null);
-    const { template } = compileTemplate(value, type, { name: key, scope, diagnostics });
-    scope.file.report(diagnostics);
-    if (diagnostics.size > before) return [{ name: key, range, value: undefined }];
-    try {
-      const given = withoutAbsent(evaluateTemplate(template, { values }), type);
-      return [{ name: key, range, value: given }];
-    } catch (error) {
-      if (!(error instanceof ExpressionError)) throw error;
-      diagnostics.add('INPUT_INVALID', range, `this cannot be computed: ${error.message}`);
-      return [{ name: key, range, value: undefined }];
-    }
-  });
-}
-
-/** The plan of a test, null when its inputs are wrong; `place` is where what is missing would stand. */
-function bindInputs(own: readonly Input[], shared: Shared, place: Range): TestCase['plan'] | null {
-  const { named, reading, inputs, bound } = shared;
-  const { diagnostics } = reading;
-  const { checked, source } = named;
-  const given = new Map<string, Input>();
-  for (const input of [...inputs, ...own]) given.set(input.name, input);
-  const told = (message: string): boolean => {
-    const isNew = !shared.told.has(message);
-    shared.told.add(message);
-    return !isNew;
-  };
-  const missing = checked.inputs.filter((input) => input.required && !given.has(input.name));
-  for (const { name, type } of missing) {
-    const message = `the input \`${name}\` is missing (${printType(type)})`;
-    if (told(message)) continue;
-    const hint = 'give it under `inputs` of the test, or of the file for all tests';
-    diagnostics.add('INPUT_MISSING', place, message, hint);
-  }
-  const values = [...given.values()].flatMap(({ name, value }) =>
-    value === undefined ? [] : [[name, value] as const],
-  );
-  if (missing.length > 0 || values.length < given.size) return null;
-  const key = JSON.stringify(values);
-  const known = bound.get(key);
-  if (known !== undefined) return known;
-  const { plan, diagnostics: problems } = bindPipeline(checked, {
-    inputs: new Map<string, GivenInput>(values.map(([name, value]) => [name, { value }])),
-    network: { coordinator: '', hotkey: '' },
-    sourceSha256: '0'.repeat(64),
-    source,
-  });
-  if (plan !== null) bound.set(key, plan);
-  // What the type does not say (lengths, patterns) binding does, at the declaration: here the value is the place.
-  for (const { code, message } of problems) {
-    if (told(message)) continue;
-    const input = [...given.values()].find(({ name }) => message.includes(`\`${name}\``));
-    diagnostics.add(code, input?.range ?? place, message);
-  }
-  return plan;
 }

@@ -9,8 +9,8 @@ import {
 import { formatDuration } from '../core/duration.js';
 import type { Json } from '../core/json.js';
 import type { StepState } from '../core/run-state.js';
-import type { TestFailure, TestResult } from './run-test.js';
-import type { TestCase } from './test-file.js';
+import type { TestResult } from './run-test.js';
+import type { TestCase, TestFailure } from './test-file.js';
 
 /** The tests of one file: those that were run, or what is wrong with the file. */
 export interface FileReport {

@@ -5,44 +5,28 @@
  * 1. Two runs of a test are the same, event by event: time is virtual, and chance is its mean.
  * 2. It ends: a run that waits for nobody's decision, or goes round in circles, is a failure of the test.
  */
-import { evaluate, evaluateTemplate, ExpressionError } from '../core/evaluate.js';
+import { evaluateTemplate, ExpressionError } from '../core/evaluate.js';
 import type { Range } from '../compiler/diagnostic.js';
 import { asksPerson, isStepErrorCode, STEP_ERRORS, type ErrorReport } from '../core/error.js';
-import type { Scope as Values } from '../core/expression.js';
 import { interpret } from '../core/interpreter.js';
 import type { Json, JsonObject } from '../core/json.js';
 import type { Powers, StepDecision, StepOutcome, StepRequest } from '../core/powers.js';
 import type { RunResult, StepState } from '../core/run-state.js';
-import { explain } from './expression-text.js';
-import { findProblem } from './outcomes.js';
+import { checkAssertions, type Course } from './check-assertions.js';
 import { matches } from './step-names.js';
-import type { Assertion, DecisionTurn, Outcome, Stub, TestCase, TestFile } from './test-file.js';
+import { findProblem } from './step-outputs.js';
+import type { DecisionTurn, Outcome, Stub, TestCase, TestFailure, TestFile } from './test-file.js';
 import { Cancelled, VirtualTime } from './virtual-time.js';
 import { exampleOutputs, outputsType } from './written-type.js';
 
 /** Starts of steps in one test; a run whose state holds so many is refused long before. */
 const MAX_STARTS = 10_000;
 
-/** Something about a test that is not as it says. */
-export interface TestFailure {
-  readonly kind: 'assertion' | 'stub' | 'decision' | 'defect';
-  readonly message: string;
-  /** What the values were, or what to write; lines. */
-  readonly details: readonly string[];
-  readonly range: Range;
-}
-
-export interface TestResult {
+export interface TestResult extends Course {
   readonly test: TestCase;
   readonly failures: readonly TestFailure[];
   /** Null where the run did not come to an end. */
   readonly result: RunResult | null;
-  /** The steps by path, in the order in which they began. */
-  readonly steps: ReadonlyMap<string, StepState>;
-  /** Paths in the order of the starts. */
-  readonly order: readonly string[];
-  /** Simulated time that the run took, in milliseconds. */
-  readonly tookMs: number;
 }
 
 /** Ends a test that cannot go on. */
@@ -72,20 +56,15 @@ export async function runTest(file: TestFile, test: TestCase): Promise<TestResul
     world.time.after(test.cancelAfterMs, () => world.time.cancelRun());
   const hasEnded = await world.time.pass(work);
   const ended = result as RunResult | null;
+  const tookMs = world.time.nowMs - test.startsAtMs;
+  const course: Course = { steps: world.steps, order: world.order, tookMs };
   const failures =
     world.failure !== null
       ? [world.failure]
       : !hasEnded || ended === null
         ? world.unanswered()
-        : [...checkAssertions(file, test, ended, world), ...world.unused()];
-  return {
-    test,
-    failures,
-    result: ended,
-    steps: world.steps,
-    order: world.order,
-    tookMs: world.time.nowMs - test.startsAtMs,
-  };
+        : [...checkAssertions(file, test, ended, course), ...world.unused()];
+  return { test, failures, result: ended, ...course };
 }
 
 class World {
@@ -372,102 +351,4 @@ function limitOf(
   const code = program === undefined ? 'STEP_TIMEOUT' : 'PROGRAM_TIMEOUT';
   const message = `${path} did not end within its timeout of ${options.timeoutMs} ms.`;
   return { limitMs: leftMs, report: { code, message } };
-}
-
-function checkAssertions(
-  file: TestFile,
-  test: TestCase,
-  result: RunResult,
-  world: World,
-): TestFailure[] {
-  const facts = factsOf(file, test, result, world);
-  return test.assertions.flatMap((assertion): TestFailure[] => {
-    const values = withLookups(assertion, facts);
-    const { expr, range, text } = assertion;
-    let message = `it is not so that ${oneLine(text)}`;
-    try {
-      if (evaluate(expr, values) === true) return [];
-    } catch (error) {
-      if (!(error instanceof ExpressionError)) throw error;
-      message = `it cannot be told whether ${oneLine(text)}: ${error.message}`;
-    }
-    const details = [...explain(expr, values), ...endOf(result, text)];
-    return [{ kind: 'assertion', message, details, range }];
-  });
-}
-
-function oneLine(text: string): string {
-  return text.trim().replace(/\s+/g, ' ');
-}
-
-/** How the run ended explains most assertions that fail. */
-function endOf({ status, error }: RunResult, text: string): string[] {
-  if (/\bstatus\b|\berror\b/.test(text) && error === undefined) return [];
-  if (error === undefined) return status === 'succeeded' ? [] : [`the run was ${status}`];
-  const at = error.step === undefined ? '' : ` at ${error.step}`;
-  return [`the run ended as ${status}${at}: ${error.code}: ${error.message}`];
-}
-
-const ABSENT: { readonly [map: string]: Json } = { ran: false, starts: 0, states: 'pending' };
-
-/** What was never reached is told too: it did not run. */
-function withLookups({ lookups }: Assertion, facts: Values): Values {
-  if (lookups.length === 0) return facts;
-  const maps: { [name: string]: JsonObject } = {};
-  for (const { map, key } of lookups) {
-    const before = facts[map] as JsonObject;
-    if (Object.hasOwn(before, key)) continue;
-    maps[map] = { ...(maps[map] ?? before), [key]: ABSENT[map] ?? null };
-  }
-  return { ...facts, ...maps };
-}
-
-function factsOf(
-  { names }: TestFile,
-  { plan, startsAtMs }: TestCase,
-  { status, error, outputs }: RunResult,
-  { steps: states, order, time }: World,
-): Values {
-  const steps: JsonObject = {};
-  const ran: JsonObject = {};
-  const stateOf: JsonObject = {};
-  const starts: JsonObject = {};
-  for (const path of order) starts[path] = Number(starts[path] ?? 0) + 1;
-  for (const [path, state] of states) {
-    ran[path] = hasRun(state);
-    stateOf[path] = state.status;
-  }
-  for (const { path, step, turns } of names.all) {
-    if (step?.id === undefined) continue;
-    const mine =
-      turns.length === 0 ? [path] : [...states.keys()].filter((one) => matches(path, one));
-    ran[step.id] = mine.some((one) => ran[one] === true);
-    starts[step.id] = mine.reduce((sum, one) => sum + Number(starts[one] ?? 0), 0);
-    if (turns.length > 0) continue;
-    stateOf[step.id] = stateOf[path] ?? 'pending';
-    const own = states.get(path)?.outputs;
-    if (own !== undefined) steps[step.id] = { ...own };
-  }
-  return {
-    inputs: { ...plan.inputs },
-    run: { id: 'test', round: 'test', pipeline: plan.pipeline },
-    steps,
-    status,
-    error: {
-      code: error?.code ?? '',
-      message: error?.message ?? '',
-      step: error?.step ?? '',
-      hint: error?.hint ?? '',
-    },
-    outputs: { ...outputs },
-    ran,
-    starts,
-    states: stateOf,
-    order: [...order],
-    seconds: (time.nowMs - startsAtMs) / 1_000,
-  };
-}
-
-function hasRun({ status }: StepState): boolean {
-  return status !== 'skipped' && status !== 'pending';
 }

@@ -95,3 +95,12 @@ export interface Assertion {
   /** Names of steps that it looks up, by the map that it reads: what was never reached has a value too. */
   readonly lookups: ReadonlyArray<{ readonly map: string; readonly key: string }>;
 }
+
+/** Something about a test that is not as it says. */
+export interface TestFailure {
+  readonly kind: 'assertion' | 'stub' | 'decision' | 'defect';
+  readonly message: string;
+  /** What the values were, or what to write; lines. */
+  readonly details: readonly string[];
+  readonly range: Range;
+}
