@@ -241,6 +241,7 @@ function readCode(
     return null;
   };
   const able = codesOf(signature);
+  const stops = able.filter(stopsRun);
   if (code === null)
     return report('VALUE_INVALID', `\`${key}\` is an error code`, `for instance \`${able[0]}\``);
   if (code !== DEFECT && !isStepErrorCode(code))
@@ -253,13 +254,16 @@ function readCode(
     return report(
       'VALUE_INVALID',
       `${signature.name} never ends with \`${code}\``,
-      `it can end with ${listNames(able)}`,
+      `it can end with ${listNames(key === 'stop' && stops.length > 0 ? stops : able)}`,
     );
   if (key === 'stop' && !stopsRun(code))
     return report(
       'VALUE_INVALID',
       `\`${code}\` does not stop a run`,
-      `write \`error: ${code}\`; these stop it: ${listNames(able.filter(stopsRun)) || 'none that this step has'}`,
+      [
+        `write \`error: ${code}\``,
+        ...(stops.length === 0 ? [] : [`to stop it there is ${listNames(stops)}`]),
+      ].join('; '),
     );
   if (key === 'error' && stopsRun(code))
     return report(
