@@ -9,6 +9,7 @@ const HELP_FOOTER = `
 Examples:
   $ adit demo                             a whole round on this machine, in about a minute
   $ adit check pipelines/*.yaml           all mistakes of a pipeline, before it runs
+  $ adit test pipelines/*.test.yaml       its tests, in simulated time
   $ adit run pipelines/frontier-round.yaml --input task=SLUG --inputs-file inputs.yaml
 
 Exit codes: 0 done · 1 failed · 2 wrong usage or a file that does not check · 3 stopped by a

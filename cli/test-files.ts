@@ -44,15 +44,10 @@ export interface Tested {
 async function testOnce(files: readonly string[], options: TestOptions): Promise<Tested> {
   const reports: FileReport[] = [];
   const read = new Set(files);
-  const told = new Set<string>();
   for (const file of files) {
     const { report, files: named } = await testFile(file, options.filter);
-    // A pipeline that many files test is told of once.
-    const isNew = ({ source }: { source: { file: string } }): boolean =>
-      source.file === file || !told.has(source.file);
-    reports.push({ ...report, mistakes: report.mistakes.filter(isNew) });
+    reports.push(report);
     for (const name of named) read.add(name);
-    for (const { source } of report.mistakes) told.add(source.file);
   }
   const results = reports.flatMap((report) => report.results);
   const failed = results.filter(({ failures }) => failures.length > 0).length;
@@ -96,26 +91,27 @@ async function testFile(
 }
 
 function printReports(reports: readonly FileReport[], passed: number, failed: number): void {
-  for (const { file, source, mistakes, results } of reports) {
-    for (const mistake of mistakes) {
-      for (const diagnostic of mistake.diagnostics)
-        print(`${printDiagnostic(diagnostic, mistake.source, paint)}\n`);
-    }
+  // A pipeline that many files test is told of once.
+  const told = new Map(
+    reports.flatMap(({ mistakes }) => mistakes.map((one) => [one.source.file, one] as const)),
+  );
+  const mistakes = [...told.values()].flatMap(({ source, diagnostics }) =>
+    diagnostics.map((diagnostic) => printDiagnostic(diagnostic, source, paint)),
+  );
+  for (const mistake of mistakes) print(`${mistake}\n`);
+  for (const { file, source, results } of reports) {
     const wrong = results.filter(({ failures }) => failures.length > 0);
     for (const result of wrong) {
       print(`${paint.red('FAILED')} ${paint.bold(clean(result.test.name))}`);
       print(`${printFailedTest(result, source, paint)}\n`);
     }
-    if (wrong.length === 0 && mistakes.length === 0 && results.length > 0)
+    if (wrong.length === 0 && results.length > 0)
       print(`${paint.green('ok')} ${clean(file)}: ${plural(results.length, 'test')}`);
   }
-  const mistakes = reports.flatMap((report) =>
-    report.mistakes.flatMap(({ diagnostics }) => diagnostics),
-  ).length;
   const parts = [
     `${passed} passed`,
     ...(failed > 0 ? [`${failed} failed`] : []),
-    ...(mistakes > 0 ? [plural(mistakes, 'mistake')] : []),
+    ...(mistakes.length > 0 ? [plural(mistakes.length, 'mistake')] : []),
   ];
   const tookMs = reports.reduce((sum, report) => sum + report.tookMs, 0);
   note(`${parts.join(', ')} (${(tookMs / 1_000).toFixed(2)} s)`);

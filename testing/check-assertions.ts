@@ -72,30 +72,35 @@ function factsOf(
   { status, error, outputs }: RunResult,
   { steps: states, order, tookMs }: Course,
 ): Values {
-  const steps: JsonObject = {};
-  const ran: JsonObject = {};
-  const stateOf: JsonObject = {};
-  const starts: JsonObject = {};
-  for (const path of order) starts[path] = Number(starts[path] ?? 0) + 1;
+  // Maps, since an id may be a word that every object knows.
+  const steps = new Map<string, Json>();
+  const ran = new Map<string, boolean>();
+  const stateOf = new Map<string, string>();
+  const starts = new Map<string, number>();
+  for (const path of order) starts.set(path, (starts.get(path) ?? 0) + 1);
   for (const [path, state] of states) {
-    ran[path] = hasRun(state);
-    stateOf[path] = state.status;
+    ran.set(path, hasRun(state));
+    stateOf.set(path, state.status);
   }
   for (const { path, step, turns } of names.all) {
     if (step?.id === undefined) continue;
-    const mine =
-      turns.length === 0 ? [path] : [...states.keys()].filter((one) => matches(path, one));
-    ran[step.id] = mine.some((one) => ran[one] === true);
-    starts[step.id] = mine.reduce((sum, one) => sum + Number(starts[one] ?? 0), 0);
-    if (turns.length > 0) continue;
-    stateOf[step.id] = stateOf[path] ?? 'pending';
+    const isOne = turns.length === 0;
+    const mine = isOne ? [path] : [...states.keys()].filter((one) => matches(path, one));
+    const sum = mine.reduce((so, one) => so + (starts.get(one) ?? 0), 0);
+    ran.set(
+      step.id,
+      mine.some((one) => ran.get(one) === true),
+    );
+    starts.set(step.id, sum);
+    if (!isOne) continue;
+    stateOf.set(step.id, stateOf.get(path) ?? 'pending');
     const own = states.get(path)?.outputs;
-    if (own !== undefined) steps[step.id] = { ...own };
+    if (own !== undefined) steps.set(step.id, { ...own });
   }
   return {
     inputs: { ...plan.inputs },
     run: { id: 'test', round: 'test', pipeline: plan.pipeline },
-    steps,
+    steps: Object.fromEntries(steps),
     status,
     error: {
       code: error?.code ?? '',
@@ -104,9 +109,9 @@ function factsOf(
       hint: error?.hint ?? '',
     },
     outputs: { ...outputs },
-    ran,
-    starts,
-    states: stateOf,
+    ran: Object.fromEntries(ran),
+    starts: Object.fromEntries(starts),
+    states: Object.fromEntries(stateOf),
     order: [...order],
     seconds: Math.floor(tookMs / 1_000),
   };

@@ -1,12 +1,7 @@
 /** A test file to tests that are ready to run, or to everything that is wrong with it. */
 import type { CheckedPipeline } from '../compiler/check.js';
 import { compilePipeline } from '../compiler/compile.js';
-import {
-  createSource,
-  Diagnostics,
-  type Diagnostic,
-  type Source,
-} from '../compiler/diagnostic.js';
+import { createSource, Diagnostics, type Diagnostic, type Source } from '../compiler/diagnostic.js';
 import { headOf, MapReader } from '../compiler/read-map.js';
 import type { Scope } from '../compiler/scope.js';
 import type { StepSignature } from '../compiler/step-signature.js';

@@ -248,3 +248,12 @@ expect: [status == 'cancelled', ran.tidy && !ran.after, states.after == 'pending
     expect(bad.printed).toContain('the outputs of `a` cannot be computed');
   });
 });
+
+it('takes ids that every object knows for the steps that they name', async () => {
+  const { failures } = await run(
+    `${step('constructor')}\n- { id: valueOf, if: run.id == 'no', uses: process.run, with: { command: x } }`,
+    `steps: { constructor: { outputs: ${gives('{}')} } }
+expect: [starts.constructor == 1 && ran.constructor, starts.valueOf == 0, states.valueOf == 'skipped', steps.constructor.exit_code == 0]`,
+  );
+  expect(failures).toEqual([]);
+});
