@@ -17,7 +17,7 @@ import type { ScalarNode, SourceNode } from '../compiler/yaml.js';
 import { STEP_ERRORS } from '../core/error.js';
 import type { Expr } from '../core/expression.js';
 import { DEFECT } from './step-codes.js';
-import type { StepNames } from './step-names.js';
+import { kindOf, type StepNames } from './step-names.js';
 import type { Assertion } from './test-file.js';
 
 const RUN_STATUSES = ['succeeded', 'failed', 'stopped', 'cancelled'] as const;
@@ -217,11 +217,10 @@ class WordCheck {
         this.#names.hint(key),
       );
     } else if (map === 'starts' && found.named.step?.kind !== 'step') {
-      const kind = found.named.step === null ? 'an item' : `a \`${found.named.step.kind}\``;
       this.#report(
         'VALUE_INVALID',
         key,
-        `\`${key}\` is ${kind}, which is not started`,
+        `\`${key}\` is ${kindOf(found.named)}, which is not started`,
         'only steps with `uses` are; `ran` and `states` know the others too',
       );
     } else if (map === 'states' && found.pattern.includes('#*')) {

@@ -7,7 +7,7 @@ import type { Entry, SourceNode } from '../compiler/yaml.js';
 import { asksPerson, isStepErrorCode, STEP_ERRORS } from '../core/error.js';
 import type { JsonObject } from '../core/json.js';
 import { codesOf, DEFECT, stopsRun } from './step-codes.js';
-import type { StepNames } from './step-names.js';
+import { kindOf, type StepNames } from './step-names.js';
 import { readOutputs, type Target } from './step-outputs.js';
 import type { DecisionScript, DecisionTurn, Outcome, Stub } from './test-file.js';
 import { holdsVerdict } from './written-type.js';
@@ -116,11 +116,10 @@ function findTarget(
   const { step } = named;
   const signature = step?.kind === 'step' ? signatures.get(step.uses) : undefined;
   if (step?.kind === 'step' && signature !== undefined) return { step, signature, pattern };
-  const kind = step === null ? 'an item' : `a \`${step.kind}\``;
   diagnostics.add(
     'VALUE_INVALID',
     keyRange,
-    `\`${key}\` is ${kind}, which ${what === 'steps' ? 'runs as it is' : 'asks nobody'}`,
+    `\`${key}\` is ${kindOf(named)}, which ${what === 'steps' ? 'runs as it is' : 'asks nobody'}`,
     what === 'steps'
       ? 'only steps with `uses` are replaced; name those inside it'
       : 'decisions are for steps with `uses`',

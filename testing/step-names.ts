@@ -13,6 +13,12 @@ export interface NamedStep {
   readonly step: PlanStep | null;
 }
 
+/** What a step is, for a message: ``a `foreach` ``. */
+export function kindOf({ step }: NamedStep): string {
+  if (step === null) return 'an item';
+  return `${/^[aeiou]/.test(step.kind) ? 'an' : 'a'} \`${step.kind}\``;
+}
+
 export class StepNames {
   readonly all: readonly NamedStep[];
   readonly #byPath: ReadonlyMap<string, NamedStep>;
