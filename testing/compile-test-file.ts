@@ -58,7 +58,7 @@ export function compileTestFile(
   const diagnostics = new Diagnostics(source);
   const only = (): CompiledTests => ({
     file: null,
-    mistakes: [{ source, diagnostics: diagnostics.list().map(withOwnHint) }],
+    mistakes: [{ source, diagnostics: diagnostics.list().map(withOwnWords) }],
     source,
     files: [],
   });
@@ -107,9 +107,12 @@ export function compileTestFile(
 }
 
 /** The compiler speaks of pipelines. */
-function withOwnHint(diagnostic: Diagnostic): Diagnostic {
-  if (diagnostic.code !== 'FILE_EMPTY') return diagnostic;
-  return { ...diagnostic, hint: 'a test file needs at least `tests:`' };
+function withOwnWords(diagnostic: Diagnostic): Diagnostic {
+  if (!diagnostic.code.startsWith('FILE_')) return diagnostic;
+  const say = (text: string): string => text.replace('a pipeline', 'a test file');
+  const hint =
+    diagnostic.code === 'FILE_EMPTY' ? 'a test file needs at least `tests:`' : say(diagnostic.hint);
+  return { ...diagnostic, message: say(diagnostic.message), hint };
 }
 
 interface NamedPipeline {
