@@ -32,11 +32,13 @@ class Scope {
   }
 }
 
+/** One for all: Node carries each that there ever was through every promise. */
+const current = new AsyncLocalStorage<Scope>();
+
 export class VirtualTime {
   nowMs: number;
   readonly #moments: Moment[] = [];
   readonly #run = new Scope(false);
-  readonly #current = new AsyncLocalStorage<Scope>();
 
   constructor(startsAtMs: number) {
     this.nowMs = startsAtMs;
@@ -56,7 +58,7 @@ export class VirtualTime {
 
   /** Waits for what `begin` calls back; it returns what takes it back. Rejects with Cancelled when the scope is. */
   wait<T>(begin: (resolve: (value: T) => void) => () => void): Promise<T> {
-    const scope = this.#current.getStore() ?? this.#run;
+    const scope = current.getStore() ?? this.#run;
     if (scope.isCancelled) return Promise.reject(new Cancelled());
     return new Promise<T>((resolve, reject) => {
       const takeBack = begin((value) => {
@@ -78,7 +80,7 @@ export class VirtualTime {
 
   /** Throws where this code was cancelled. */
   interrupt(): void {
-    if ((this.#current.getStore() ?? this.#run).isCancelled) throw new Cancelled();
+    if ((current.getStore() ?? this.#run).isCancelled) throw new Cancelled();
   }
 
   cancelRun(): void {
@@ -86,15 +88,15 @@ export class VirtualTime {
   }
 
   shielded<T>(body: () => Promise<T>): Promise<T> {
-    return this.#current.run(new Scope(false), body);
+    return current.run(new Scope(false), body);
   }
 
   async scoped<T>(body: (cancel: () => void) => Promise<T>): Promise<T> {
-    const around = this.#current.getStore() ?? this.#run;
+    const around = current.getStore() ?? this.#run;
     const scope = new Scope(around.isCancelled);
     around.inner.add(scope);
     try {
-      return await this.#current.run(scope, () => body(() => scope.cancel()));
+      return await current.run(scope, () => body(() => scope.cancel()));
     } finally {
       around.inner.delete(scope);
     }
