@@ -235,20 +235,20 @@ function readCases(node: SourceNode | undefined, shared: Shared): TestCase[] {
     );
     return [];
   }
-  const lines = new Map<string, number>();
+  const places = new Map<string, number>();
   return node.items.flatMap((item) => {
     const test = readCase(item, shared);
     if (test === null) return [];
-    const line = lines.get(test.name);
-    if (line !== undefined) {
+    const before = places.get(test.name);
+    if (before !== undefined) {
       diagnostics.add(
         'VALUE_INVALID',
         test.nameRange,
-        `a test of this name is already there, on line ${line}`,
+        `a test of this name is already there, on line ${lineOf(diagnostics.source, before)}`,
         'say in the name how they differ',
       );
     }
-    lines.set(test.name, lineOf(diagnostics.source, test.nameRange.start));
+    places.set(test.name, test.nameRange.start);
     return [test];
   });
 }
