@@ -196,13 +196,12 @@ async function historiesOf({ workflowId }: WorkflowHandle, client: Client): Prom
     const events: Events = [];
     let nextPageToken: Uint8Array = new Uint8Array();
     do {
-      const page: Awaited<ReturnType<typeof client.workflowService.getWorkflowExecutionHistory>> =
-        await client.workflowService.getWorkflowExecutionHistory({
-          namespace: client.options.namespace,
-          execution: { workflowId, runId },
-          maximumPageSize: 4,
-          ...(nextPageToken === undefined ? {} : { nextPageToken }),
-        });
+      const page: HistoryPage = await client.workflowService.getWorkflowExecutionHistory({
+        namespace: client.options.namespace,
+        execution: { workflowId, runId },
+        maximumPageSize: 4,
+        nextPageToken,
+      });
       events.push(...(page.history?.events ?? []));
       nextPageToken = page.nextPageToken ?? new Uint8Array();
     } while (nextPageToken.length > 0);
