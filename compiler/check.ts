@@ -17,8 +17,9 @@ import { collectNames } from './collect-names.js';
 import { impliedBy, knownFrom } from './conditions.js';
 import type { Diagnostics } from './diagnostic.js';
 import { compileExpression, type CompiledExpression } from './expression.js';
+import { FINALLY_TIMEOUT_MS } from './parse-finally-timeout.js';
 import { withDefaults } from './parse-options.js';
-import type { InputDeclaration, Located, Pipeline, Step, WrittenOptions } from './pipeline.js';
+import type { Defaults, InputDeclaration, Located, Pipeline, Step } from './pipeline.js';
 import { Facts, Visible, type Scope } from './scope.js';
 import type { StepSignature } from './step-signature.js';
 import { bareSource, compileTemplate } from './template.js';
@@ -45,6 +46,7 @@ export interface CheckedPipeline {
   readonly steps: readonly PlanStep[];
   readonly outputs: ReadonlyArray<readonly [string, Template]>;
   readonly outputTypes: ReadonlyArray<readonly [string, Type]>;
+  readonly terms: Pipeline['terms'];
 }
 
 export type CheckedInput = InputDeclaration;
@@ -79,6 +81,7 @@ export function checkPipeline(
     steps,
     outputs: outputs.map(({ key, template }) => [key, template]),
     outputTypes: outputs.map(({ key, type }) => [key, type]),
+    terms: pipeline.terms,
   };
 }
 
@@ -111,14 +114,10 @@ const NEVER: Expr = { op: 'lit', value: false };
 
 class Checker {
   readonly #signatures: ReadonlyMap<string, StepSignature>;
-  readonly #defaults: WrittenOptions;
+  readonly #defaults: Defaults;
   readonly #diagnostics: Diagnostics;
 
-  constructor(
-    signatures: readonly StepSignature[],
-    defaults: WrittenOptions,
-    diagnostics: Diagnostics,
-  ) {
+  constructor(signatures: readonly StepSignature[], defaults: Defaults, diagnostics: Diagnostics) {
     this.#defaults = defaults;
     this.#signatures = new Map(signatures.map((signature) => [signature.name, signature]));
     this.#diagnostics = diagnostics;
@@ -301,10 +300,15 @@ class Checker {
         steps: body.steps,
         ...(clauses.length === 0 ? {} : { catch: clauses }),
         finally: final.steps,
+        ...(final.steps.length === 0 ? {} : { finallyTimeoutMs: this.#finallyTimeoutMs(step) }),
       },
       stops: ways.length === 0 || final.stops,
       certain: [...certain, ...last.own],
     };
+  }
+
+  #finallyTimeoutMs({ finallyTimeoutMs }: Step & { kind: 'try' }): number {
+    return finallyTimeoutMs ?? this.#defaults.finallyTimeoutMs ?? FINALLY_TIMEOUT_MS;
   }
 
   #foreach(
