@@ -32,6 +32,13 @@ test('one that could not be told is tried again, when it wishes', async () => {
   });
 });
 
+test('one for which there is no room yet comes later, which is no failure', async () => {
+  await expect(tell({ kind: 'busy', retryAfterMs: 3_000 }, true)).rejects.toMatchObject({
+    nextRetryDelay: 3_000,
+    category: 'BENIGN',
+  });
+});
+
 test('a worker without the hook tries again where the run was started with it, and else is done', async () => {
   expect(await tell({ kind: 'not set' }, false)).toBe('not set');
   await expect(tell({ kind: 'not set' }, true)).rejects.toMatchObject({

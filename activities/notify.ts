@@ -1,5 +1,6 @@
 /** The activity that tells one hook of one event; Temporal tries it again until the hook has taken it. */
 import { ApplicationFailure, Context } from '@temporalio/activity';
+import { ApplicationFailureCategory, type ApplicationFailureOptions } from '@temporalio/common';
 import type { Notifier } from '../adapters/notify/notifier.js';
 import type { Hook, Notice } from '../core/notice.js';
 
@@ -13,18 +14,35 @@ export function createNotifyActivity(
 }) => Promise<'delivered' | 'not set'> {
   return async ({ notice, hook, required }) => {
     const outcome = await notifier.deliver(hook, notice, Context.current().cancellationSignal);
-    if (outcome.kind === 'delivered') return outcome.kind;
-    if (outcome.kind === 'not set' && !required) return outcome.kind;
-    const isFailed = outcome.kind === 'failed';
-    throw ApplicationFailure.create({
-      message: isFailed
-        ? outcome.reason
-        : `The run was started where a ${hook} is set; this worker has none.`,
-      type: 'NOTICE_UNDELIVERED',
-      nonRetryable: false,
-      ...(isFailed && outcome.retryAfterMs !== undefined
-        ? { nextRetryDelay: outcome.retryAfterMs }
-        : {}),
-    });
+    switch (outcome.kind) {
+      case 'delivered':
+        return outcome.kind;
+      case 'not set':
+        if (!required) return outcome.kind;
+        throw undelivered(`The run was started where a ${hook} is set; this worker has none.`);
+      case 'busy':
+        throw undelivered('Other notices are under way.', {
+          nextRetryDelay: outcome.retryAfterMs,
+          // Not a failure: it must not fill logs and failure metrics.
+          category: ApplicationFailureCategory.BENIGN,
+        });
+      case 'failed':
+        throw undelivered(
+          outcome.reason,
+          outcome.retryAfterMs === undefined ? {} : { nextRetryDelay: outcome.retryAfterMs },
+        );
+    }
   };
+}
+
+function undelivered(
+  message: string,
+  more: Pick<ApplicationFailureOptions, 'nextRetryDelay' | 'category'> = {},
+): ApplicationFailure {
+  return ApplicationFailure.create({
+    message,
+    type: 'NOTICE_UNDELIVERED',
+    nonRetryable: false,
+    ...more,
+  });
 }

@@ -66,6 +66,11 @@ export async function startRun(
     plan,
     roundId: terms.roundId ?? runId,
   };
+  if (args.notify !== undefined && args.notify.hooks === undefined) {
+    onRemark(
+      'the file has `notify`, and no hook is set here: those of the worker are told, if it has any (docs/notifications.md)',
+    );
+  }
   try {
     await start(session, runId, { ...args, searchAttributes: outcome.registered });
   } catch (error) {

@@ -10,6 +10,8 @@ import { postWebhook } from './webhook.js';
 /** How one attempt to tell a hook ended. */
 export type HookOutcome =
   | { readonly kind: 'delivered' | 'not set' }
+  /** Too many are under way; nothing was sent. */
+  | { readonly kind: 'busy'; readonly retryAfterMs: number }
   | { readonly kind: 'failed'; readonly reason: string; readonly retryAfterMs?: number };
 
 export interface Notifier {
@@ -44,8 +46,7 @@ export function createNotifier(
     async deliver(hook, notice, signal) {
       signal.throwIfAborted();
       if (underWay >= MAX_AT_ONCE) {
-        const retryAfterMs = Math.round(BUSY_MS * (1 + Math.random()));
-        return { kind: 'failed', reason: 'Other notices are under way.', retryAfterMs };
+        return { kind: 'busy', retryAfterMs: Math.round(BUSY_MS * (1 + Math.random())) };
       }
       underWay += 1;
       try {
