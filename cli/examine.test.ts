@@ -35,3 +35,17 @@ it.each(['.', 'dev', 'demo'])('tells held effects of the state folder %s', async
   expect(await found()).toMatchObject({ level: 'note' });
   expect((await found())?.found).toContain(`${stateDir}: All effects are held by me`);
 });
+
+it('tells which hooks are set, and not where', async () => {
+  const found = async () => (await examine({})).find(({ name }) => name === 'hooks');
+  expect(await found()).toMatchObject({ level: 'note' });
+  vi.stubEnv('ADIT_NOTIFY_URL', 'https://hooks.example/token');
+  vi.stubEnv('ADIT_NOTIFY_COMMAND', '["tell", "token"]');
+  vi.stubEnv('ADIT_NOTIFY_EVENTS', 'parked,failed');
+  expect(await found()).toEqual({
+    name: 'hooks',
+    level: 'ok',
+    found: 'a webhook, unsigned and the command tell: parked, failed',
+    wayOut: '',
+  });
+});

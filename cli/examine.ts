@@ -42,6 +42,7 @@ export async function examine(flags: ServerFlags): Promise<Check[]> {
     ...(await examineHost(settings)),
     await examineHotkey(settings),
     ...examineSettings(settings),
+    examineHooks(settings),
     await examinePorts(),
     await examineGpu(),
     await examineSandbox(),
@@ -193,6 +194,23 @@ function examineSettings(settings: Settings): Check[] {
         )
       : ok(name, value),
   );
+}
+
+/** Never an address: it may hold a token. */
+function examineHooks(settings: Settings): Check {
+  const { notifyUrl, notifySecretFile, notifyCommand, notifyEvents } = settings;
+  const hooks = [
+    ...(notifyUrl === null ? [] : [`a webhook${notifySecretFile === null ? ', unsigned' : ''}`]),
+    ...(notifyCommand === null ? [] : [`the command ${notifyCommand[0]}`]),
+  ];
+  if (hooks.length === 0) {
+    return note(
+      'hooks',
+      'none is set: nobody is told when a run waits for a person, or has ended',
+      'Set ADIT_NOTIFY_URL or ADIT_NOTIFY_COMMAND; docs/notifications.md has more.',
+    );
+  }
+  return ok('hooks', `${hooks.join(' and ')}: ${notifyEvents?.join(', ') ?? 'all events'}`);
 }
 
 async function examinePorts(): Promise<Check> {

@@ -3,7 +3,11 @@ import type { Settings } from '../adapters/settings/settings.js';
 import { readServices } from '../adapters/temporal-server/services-file.js';
 
 /** Variables that name files whose content must never be shown. */
-const SECRET_FILES = ['ADIT_PUBLISH_TOKEN_FILE', 'ADIT_HOTKEY_PASSWORD_FILE'];
+const SECRET_FILES = [
+  'ADIT_PUBLISH_TOKEN_FILE',
+  'ADIT_HOTKEY_PASSWORD_FILE',
+  'ADIT_NOTIFY_SECRET_FILE',
+];
 
 export interface KnownSecrets {
   readonly literals: readonly string[];
@@ -28,10 +32,17 @@ export async function readKnownSecrets(settings: Settings): Promise<KnownSecrets
 
 /** Files whose content must never be shown. */
 export function secretFiles(
-  settings: Pick<Settings, 'stateDir' | 'publishTokenFile' | 'hotkeyPasswordFile'>,
+  settings: Pick<
+    Settings,
+    'stateDir' | 'publishTokenFile' | 'hotkeyPasswordFile' | 'notifySecretFile'
+  >,
 ): string[] {
   const files = new Set<string>();
-  for (const file of [settings.publishTokenFile, settings.hotkeyPasswordFile]) {
+  for (const file of [
+    settings.publishTokenFile,
+    settings.hotkeyPasswordFile,
+    settings.notifySecretFile,
+  ]) {
     if (file !== null) files.add(file);
   }
   for (const kind of ['dev', 'demo'] as const) {

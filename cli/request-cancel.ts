@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { ABANDON_SIGNAL } from '../workflows/contract.js';
+import { ABANDON_SIGNAL, FORCE_SIGNAL } from '../workflows/contract.js';
 import type { Session } from './session.js';
 
 const RPC_TIMEOUT_MS = 5_000;
@@ -22,8 +22,17 @@ export async function requestCancel(
 }
 
 /** Tells a run no longer to wait for hosts that are silent. */
-export async function abandonHosts(session: Session, runId: string): Promise<void> {
+export function abandonHosts(session: Session, runId: string): Promise<void> {
+  return signal(session, runId, ABANDON_SIGNAL);
+}
+
+/** Tells a run that its `finally` is cancelled with the rest of it. */
+export function forceFinally(session: Session, runId: string): Promise<void> {
+  return signal(session, runId, FORCE_SIGNAL);
+}
+
+async function signal(session: Session, runId: string, name: string): Promise<void> {
   await session.client.withDeadline(Date.now() + RPC_TIMEOUT_MS, () =>
-    session.client.workflow.getHandle(runId).signal(ABANDON_SIGNAL),
+    session.client.workflow.getHandle(runId).signal(name),
   );
 }

@@ -10,6 +10,7 @@ import {
   type RunArgs,
   type RunMemo,
 } from '../workflows/contract.js';
+import { deadlineTerms, notifyTerms } from './plan-terms.js';
 import { createRunId } from './run-id.js';
 import type { Session } from './session.js';
 
@@ -58,13 +59,20 @@ export async function startRun(
       `the Temporal server refuses the search attributes (${outcome.reason}); the run goes without them`,
     );
   }
+  const args = {
+    ...deadlineTerms(plan, terms, Date.now()),
+    ...notifyTerms(plan, session.settings),
+    ...terms,
+    plan,
+    roundId: terms.roundId ?? runId,
+  };
+  if (args.notify !== undefined && args.notify.hooks === undefined) {
+    onRemark(
+      'the file has `notify`, and no hook is set here: those of the worker are told, if it has any (docs/notifications.md)',
+    );
+  }
   try {
-    await start(session, runId, {
-      ...terms,
-      plan,
-      roundId: terms.roundId ?? runId,
-      searchAttributes: outcome.registered,
-    });
+    await start(session, runId, { ...args, searchAttributes: outcome.registered });
   } catch (error) {
     // A server that has just registered them may need a while until its front end knows them.
     if (
@@ -75,12 +83,7 @@ export async function startRun(
     onRemark(
       'the Temporal server does not know the search attributes yet; the run goes without them',
     );
-    await start(session, runId, {
-      ...terms,
-      plan,
-      roundId: terms.roundId ?? runId,
-      searchAttributes: false,
-    });
+    await start(session, runId, { ...args, searchAttributes: false });
   }
   return { runId, evidence: evidence.directory(runId) };
 }

@@ -42,6 +42,7 @@ export function bindPipeline(pipeline: CheckedPipeline, binding: Binding): Bound
     inputs,
     steps: pipeline.steps,
     outputs: pipeline.outputs,
+    ...pipeline.terms,
   };
   const sizeBytes = new TextEncoder().encode(JSON.stringify(plan)).length;
   if (sizeBytes > MAX_PLAN_BYTES) {

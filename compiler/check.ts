@@ -17,8 +17,9 @@ import { collectNames } from './collect-names.js';
 import { impliedBy, knownFrom } from './conditions.js';
 import type { Diagnostics } from './diagnostic.js';
 import { compileExpression, type CompiledExpression } from './expression.js';
+import { FINALLY_TIMEOUT_MS } from './parse-finally-timeout.js';
 import { withDefaults } from './parse-options.js';
-import type { InputDeclaration, Located, Pipeline, Step, WrittenOptions } from './pipeline.js';
+import type { Defaults, InputDeclaration, Located, Pipeline, Step } from './pipeline.js';
 import { Facts, Visible, type Scope } from './scope.js';
 import type { StepSignature } from './step-signature.js';
 import { bareSource, compileTemplate } from './template.js';
@@ -47,6 +48,7 @@ export interface CheckedPipeline {
   readonly outputTypes: ReadonlyArray<readonly [string, Type]>;
   /** Outputs of the steps that run at most once, by id. */
   readonly stepOutputs: ReadonlyMap<string, Type>;
+  readonly terms: Pipeline['terms'];
 }
 
 export type CheckedInput = InputDeclaration;
@@ -82,6 +84,7 @@ export function checkPipeline(
     outputs: outputs.map(({ key, template }) => [key, template]),
     outputTypes: outputs.map(({ key, type }) => [key, type]),
     stepOutputs: scope.visible.own,
+    terms: pipeline.terms,
   };
 }
 
@@ -115,14 +118,10 @@ const NEVER: Expr = { op: 'lit', value: false };
 
 class Checker {
   readonly #signatures: ReadonlyMap<string, StepSignature>;
-  readonly #defaults: WrittenOptions;
+  readonly #defaults: Defaults;
   readonly #diagnostics: Diagnostics;
 
-  constructor(
-    signatures: readonly StepSignature[],
-    defaults: WrittenOptions,
-    diagnostics: Diagnostics,
-  ) {
+  constructor(signatures: readonly StepSignature[], defaults: Defaults, diagnostics: Diagnostics) {
     this.#defaults = defaults;
     this.#signatures = new Map(signatures.map((signature) => [signature.name, signature]));
     this.#diagnostics = diagnostics;
@@ -305,10 +304,15 @@ class Checker {
         steps: body.steps,
         ...(clauses.length === 0 ? {} : { catch: clauses }),
         finally: final.steps,
+        ...(final.steps.length === 0 ? {} : { finallyTimeoutMs: this.#finallyTimeoutMs(step) }),
       },
       stops: ways.length === 0 || final.stops,
       certain: [...certain, ...last.own],
     };
+  }
+
+  #finallyTimeoutMs({ finallyTimeoutMs }: Step & { kind: 'try' }): number {
+    return finallyTimeoutMs ?? this.#defaults.finallyTimeoutMs ?? FINALLY_TIMEOUT_MS;
   }
 
   #foreach(

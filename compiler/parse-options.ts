@@ -2,7 +2,8 @@
 import { isStepErrorCode, STEP_ERRORS, type StepErrorCode } from '../core/error.js';
 import type { RetryOptions } from '../core/plan.js';
 import type { Diagnostics } from './diagnostic.js';
-import type { Located, WrittenOptions } from './pipeline.js';
+import { parseFinallyTimeout } from './parse-finally-timeout.js';
+import type { Defaults, Located, WrittenOptions } from './pipeline.js';
 import { headOf, MapReader } from './read-map.js';
 import { suggestHint } from './suggest.js';
 
@@ -10,12 +11,13 @@ import { suggestHint } from './suggest.js';
 const MAX_GPUS = 64;
 
 /** What authors look for among the options, and is an input of the step type. */
-export const MISPLACED_INPUTS: ReadonlyMap<string, string> = new Map(
-  ['stop_when', 'patience', 'stalled_after'].map((name) => [
-    name,
-    `it is an input of candidate.train: write it under \`with\``,
-  ]),
-);
+export const MISPLACED_INPUTS: ReadonlyMap<string, string> = new Map([
+  ...['stop_when', 'patience', 'stalled_after'].map(
+    (name) => [name, `it is an input of candidate.train: write it under \`with\``] as const,
+  ),
+  ['deadline', 'it is for the whole run, at the top of the file; a step has `timeout`'],
+  ['finally_timeout', 'it stands beside `finally`, or in `defaults`'],
+]);
 
 export function parseOptions(reader: MapReader, diagnostics: Diagnostics): WrittenOptions {
   const timeoutMs = reader.duration('timeout');
@@ -36,10 +38,17 @@ export function parseOptions(reader: MapReader, diagnostics: Diagnostics): Writt
   };
 }
 
-const DEFAULT_KEYS = ['timeout', 'attempt_timeout', 'heartbeat', 'retry', 'on_failure'];
+const DEFAULT_KEYS = [
+  'timeout',
+  'attempt_timeout',
+  'heartbeat',
+  'retry',
+  'on_failure',
+  'finally_timeout',
+];
 
 /** `defaults` of a pipeline: options for every step that does not say otherwise. */
-export function parseDefaults(pipeline: MapReader, diagnostics: Diagnostics): WrittenOptions {
+export function parseDefaults(pipeline: MapReader, diagnostics: Diagnostics): Defaults {
   const node = pipeline.get('defaults');
   if (node === undefined) return { retry: {} };
   if (node.kind !== 'map') {
@@ -55,7 +64,7 @@ export function parseDefaults(pipeline: MapReader, diagnostics: Diagnostics): Wr
     keys: DEFAULT_KEYS,
     misplaced: new Map([['on', 'devices are leased by single steps: write it there']]),
   });
-  return parseOptions(reader, diagnostics);
+  return { ...parseOptions(reader, diagnostics), ...parseFinallyTimeout(reader) };
 }
 
 /** What a step says, and else what its pipeline says. */

@@ -1,5 +1,6 @@
 import type { Diagnostics, Range } from './diagnostic.js';
 import { parseAs, parseId } from './parse-names.js';
+import { parseTryTimeout } from './parse-finally-timeout.js';
 import { MISPLACED_INPUTS, parseCodes, parseOptions } from './parse-options.js';
 import type { Branch, CatchClause, Located, Step } from './pipeline.js';
 import { headOf, MapReader } from './read-map.js';
@@ -172,7 +173,7 @@ function parseKind(
       const last = parseList(reader, 'finally', diagnostics);
       if (!['catch', 'finally'].some((key) => reader.has(key) || reader.isReported(key)))
         reader.required('finally', 'or `catch`; without either `try` changes nothing');
-      return { ...base, kind, steps, catch: clauses, finally: last };
+      return { ...base, kind, steps, catch: clauses, finally: last, ...parseTryTimeout(reader) };
     }
     case 'wait':
       return parseWait(reader, diagnostics, base);

@@ -2,6 +2,7 @@
 import type { Diagnostics, Range } from './diagnostic.js';
 import type { InputDeclaration, Pipeline } from './pipeline.js';
 import { parseDefaults } from './parse-options.js';
+import { parseRunTerms } from './parse-run-terms.js';
 import { parseSteps } from './parse-step.js';
 import { headOf, MapReader, NAME_PATTERN } from './read-map.js';
 import { suggest } from './suggest.js';
@@ -20,7 +21,7 @@ export function parsePipeline(root: SourceNode, diagnostics: Diagnostics): Pipel
   }
   const reader = new MapReader(root, diagnostics, {
     what: 'a pipeline',
-    keys: ['pipeline', 'summary', 'inputs', 'defaults', 'steps', 'outputs'],
+    keys: ['pipeline', 'summary', 'inputs', 'defaults', 'deadline', 'notify', 'steps', 'outputs'],
   });
   const name = parseName(reader, diagnostics);
   const summary = reader.text('summary')?.value;
@@ -38,6 +39,7 @@ export function parsePipeline(root: SourceNode, diagnostics: Diagnostics): Pipel
     inputs,
     inputsBroken: reader.isReported('inputs'),
     defaults,
+    terms: parseRunTerms(reader),
     steps,
     outputs,
   };

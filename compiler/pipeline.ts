@@ -1,5 +1,6 @@
 import type { RetryOptions } from '../core/plan.js';
 import type { Range } from './diagnostic.js';
+import type { RunTerms } from './parse-run-terms.js';
 import type { Type } from './types.js';
 import type { Entry, ScalarNode, SourceNode } from './yaml.js';
 
@@ -13,7 +14,8 @@ export interface Pipeline {
   /** The declarations could not be read, which is told: any `inputs.x` may be right. */
   readonly inputsBroken: boolean;
   /** Options for every step that does not say otherwise. */
-  readonly defaults: WrittenOptions;
+  readonly defaults: Defaults;
+  readonly terms: RunTerms;
   readonly steps: readonly Step[];
   readonly outputs: readonly Entry[];
 }
@@ -76,6 +78,11 @@ export interface WrittenOptions {
   readonly retry: Partial<RetryOptions>;
 }
 
+/** Options for every step, and for every `try`. */
+export interface Defaults extends WrittenOptions {
+  readonly finallyTimeoutMs?: number;
+}
+
 interface ForeachStep extends StepBase {
   readonly kind: 'foreach';
   readonly items: ScalarNode;
@@ -114,6 +121,7 @@ interface TryStep extends StepBase {
   readonly steps: readonly Step[];
   readonly catch: readonly CatchClause[];
   readonly finally: readonly Step[];
+  readonly finallyTimeoutMs?: number;
 }
 
 export interface CatchClause {

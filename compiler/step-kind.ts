@@ -24,7 +24,7 @@ export const KEYS = {
   foreach: ['foreach', 'as', 'limit', 'fail', 'collect', 'steps'],
   repeat: ['repeat', 'as', 'collect', 'steps'],
   parallel: ['parallel', 'limit', 'fail'],
-  try: ['try', 'catch', 'finally'],
+  try: ['try', 'catch', 'finally', 'finally_timeout'],
   if: ['then', 'else'],
   wait: ['wait'],
   stop: ['stop'],

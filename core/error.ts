@@ -31,6 +31,7 @@ export const STEP_ERRORS = {
   STATE_TOO_LARGE: failed,
   FOREACH_FAILED: failed,
   REPEAT_LIMIT_REACHED: failed,
+  FINALLY_TIMEOUT: failed,
   NETWORK_MISMATCH: failed,
   ROUND_RUNNING: stopped,
   DECISION_INVALID: failed,

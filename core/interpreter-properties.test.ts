@@ -6,7 +6,7 @@ import { array, assert, asyncProperty, nat, tuple } from 'fast-check';
 import { expect, test } from 'vitest';
 import { Cancelled, VirtualTime } from '../testing/virtual-time.js';
 import { Draw } from '../test/support/draw.js';
-import { expr, foreachOf, lit, output, planOf, stepMaker } from '../test/support/plan-makers.js';
+import { foreachOf, lit, planOf, stepMaker } from '../test/support/plan-makers.js';
 import { toCarriedState } from './carried-state.js';
 import { interpret } from './interpreter.js';
 import { innerBlocks } from './inner-blocks.js';
@@ -253,10 +253,7 @@ const endings = (state: RunState): { [path: string]: string } =>
 
 const nameOf = ({ path, start }: Start): string => `${path}~${start}`;
 
-const arbitrary = tuple(
-  array(nat(1_000), { minLength: 12, maxLength: 60 }),
-  nat(1_000_000),
-);
+const arbitrary = tuple(array(nat(1_000), { minLength: 12, maxLength: 60 }), nat(1_000_000));
 
 test('a run that goes on from the state after any event ends as the one that was not interrupted', async () => {
   let resumed = 0;

@@ -6,7 +6,8 @@
  * 1. The RunState is its only memory. Started from any RunState it goes on from there: a step that is
  *    recorded as succeeded or skipped is not run again.
  * 2. Steps start in document order, and items in list order, whichever result came first.
- * 3. `finally` runs after success, failure, stop and cancellation, and cannot be cancelled.
+ * 3. `finally` runs after success, failure, stop and cancellation, and a cancellation of the run does not reach it;
+ *    only its own time limit ends it.
  * 4. A step's input holds what its `with` names, nothing else: the cost of a step does not grow with the plan.
  */
 import { evaluate, evaluateTemplate } from './evaluate.js';
@@ -25,7 +26,7 @@ import type {
   TryStep,
 } from './plan.js';
 import { findStepPath, isInside, unknownStepReport } from './plan-paths.js';
-import type { Powers } from './powers.js';
+import type { Powers, ShieldLimit } from './powers.js';
 import { runActivityStep } from './run-activity-step.js';
 import { runForeach } from './run-foreach.js';
 import { runParallel } from './run-parallel.js';
@@ -37,7 +38,7 @@ import {
   type StepState,
 } from './run-state.js';
 import { runWait } from './run-wait.js';
-import { assertSize, expression, StepEnd } from './step-end.js';
+import { assertSize, expression, finallyTimedOut, StepEnd } from './step-end.js';
 import { StepStates } from './step-states.js';
 
 /** Which run it is, and how far it goes. */
@@ -140,6 +141,7 @@ class Interpreter {
           attempts: 0,
           startedAt,
           ...(before?.broken === undefined ? {} : { broken: before.broken }),
+          ...(before?.finallyAt === undefined ? {} : { finallyAt: before.finallyAt }),
         });
       const outputs = await this.#run(step, path, frame);
       const now = this.#states.get(path);
@@ -277,9 +279,16 @@ class Interpreter {
         failure = { error: this.#expected(error) };
       }
     }
+    let isOverdue = false;
     try {
-      await this.#powers.shielded(() => this.block(step.finally, `${path}/finally/`, frame));
+      await this.#powers.shielded(
+        () => this.block(step.finally, `${path}/finally/`, frame),
+        finallyLimit(step, path, this.#states, this.#powers, () => (isOverdue = true)),
+      );
     } catch (error) {
+      if (isOverdue && this.#powers.isCancellation(error)) {
+        throw failure === null ? finallyTimedOut(path, step.finallyTimeoutMs ?? 0) : failure.error;
+      }
       // The first cause is what a person must see; the failure in `finally` stays at its own step. But a stop is a
       // decision about the run, and must not be lost behind a failure that somebody around may catch.
       const isDecision =
@@ -348,6 +357,19 @@ class Interpreter {
 
 function exposeOutputs(step: PlanStep, state: StepState, frame: Frame): void {
   if (step.id !== undefined && state.outputs !== undefined) frame.steps[step.id] = state.outputs;
+}
+
+/** What is left of the time for a `finally`; undefined where it has none of its own, or nothing to do. */
+function finallyLimit(
+  { finally: steps, finallyTimeoutMs }: TryStep,
+  path: string,
+  states: StepStates,
+  powers: Powers,
+  passed: () => void,
+): ShieldLimit | undefined {
+  if (finallyTimeoutMs === undefined || steps.length === 0) return undefined;
+  const endsMs = Date.parse(states.beginFinally(path)) + finallyTimeoutMs;
+  return { ms: endsMs - powers.now(), summary: `${path}: time for its finally`, passed };
 }
 
 /** The clause that takes a failure, and the error as its steps see it; a stop and a cancellation are no failures. */

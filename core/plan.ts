@@ -1,5 +1,6 @@
 import type { Expr, Template } from './expression.js';
 import type { Json } from './json.js';
+import type { NoticeEvent } from './notice.js';
 
 /** The only interpreter there is; a Plan of another version is refused by name. */
 export const IR_VERSION = 1;
@@ -23,6 +24,10 @@ export interface Plan {
   readonly inputs: { readonly [name: string]: Json };
   readonly steps: readonly PlanStep[];
   readonly outputs: ReadonlyArray<readonly [string, Template]>;
+  /** Longest time for a whole run, in milliseconds: whoever starts one makes a moment of it. */
+  readonly deadlineMs?: number;
+  /** Events that hooks are told; absent: as the settings of whoever starts a run say. */
+  readonly notify?: readonly NoticeEvent[];
 }
 
 /** Where a run's effects go, and as whom: the coordinator's base URL and the hotkey's SS58 address. */
@@ -148,6 +153,8 @@ export interface TryStep extends StepBase {
   /** The first clause that takes the code of a failure runs in its place. Absent: none. */
   readonly catch?: readonly CatchClause[];
   readonly finally: readonly PlanStep[];
+  /** Longest time for `finally`, waiting for people included, in milliseconds. Absent in plans from before: none. */
+  readonly finallyTimeoutMs?: number;
 }
 
 export interface CatchClause {

@@ -39,6 +39,14 @@ export type StepDecision =
   | { readonly action: 'value'; readonly outputs: JsonObject }
   | { readonly action: 'fail' };
 
+/** How long a shielded body may take. */
+export interface ShieldLimit {
+  /** Milliseconds; zero or less: none is left. */
+  readonly ms: number;
+  readonly summary: string;
+  readonly passed: () => void;
+}
+
 /** What the interpreter cannot do by itself. Every promise may reject with a cancellation. */
 export interface Powers {
   /** `note` shows for people what the step waits for; null takes it away. */
@@ -54,8 +62,11 @@ export interface Powers {
   /** From 0 to 1, for jitter. */
   random(): number;
   isCancellation(error: unknown): boolean;
-  /** Runs `body` so that a cancellation of the run does not reach it. */
-  shielded<T>(body: () => Promise<T>): Promise<T>;
+  /**
+   * Runs `body` so that a cancellation of the run does not reach it. With a `limit` it is cancelled when that has
+   * passed, after `limit.passed` was called; also then it runs to its own end.
+   */
+  shielded<T>(body: () => Promise<T>, limit?: ShieldLimit): Promise<T>;
   /** Runs `body`; calling `cancel` cancels what it started and nothing else. */
   scoped<T>(body: (cancel: () => void) => Promise<T>): Promise<T>;
   /** Called after each change of the state, with the states of all steps by path: one map for the whole run. */

@@ -37,6 +37,8 @@ export interface StepState {
   readonly againAt?: string;
   /** When the pause of a `wait` is over, ISO 8601, UTC: what was settled when it began. */
   readonly waitsUntil?: string;
+  /** When the `finally` of a `try` with a limit for it began, ISO 8601, UTC. */
+  readonly finallyAt?: string;
   readonly startedAt?: string;
   readonly endedAt?: string;
   readonly outputs?: { readonly [name: string]: Json };

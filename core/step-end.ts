@@ -1,4 +1,5 @@
 /** How a step ends a run, and the ends that the interpreter itself knows. */
+import { formatDuration } from './duration.js';
 import { errorMessage, isStepErrorCode, STEP_ERRORS, type ErrorReport } from './error.js';
 import { jsonSizeBytes } from './json-size.js';
 import type { JsonObject } from './json.js';
@@ -35,6 +36,19 @@ export function timedOut(path: string, timeoutMs: number, askUntilMs?: number): 
     },
     'failed',
     askUntilMs,
+  );
+}
+
+/** The end of a `try` whose `finally` took too long. */
+export function finallyTimedOut(path: string, timeoutMs: number): StepEnd {
+  return new StepEnd(
+    {
+      code: 'FINALLY_TIMEOUT',
+      message: `The \`finally\` of ${path} did not end within ${formatDuration(timeoutMs)}.`,
+      hint: 'Look at what it should have given back, such as a claim; or give the step a longer `finally_timeout`.',
+      step: path,
+    },
+    'failed',
   );
 }
 

@@ -65,6 +65,15 @@ export class StepStates {
     if (state?.status === 'running') this.#put(path, { ...state, broken });
   }
 
+  /** When the `finally` of a running block began, as a time of its own; notes it the first time. Never throws. */
+  beginFinally(path: string): string {
+    const state = this.#steps.get(path);
+    const finallyAt = state?.finallyAt ?? this.iso();
+    if (state?.status === 'running' && state.finallyAt === undefined)
+      this.#put(path, { ...state, finallyAt });
+    return finallyAt;
+  }
+
   recordEnd(path: string, uses: string, startedAt: string, error: unknown): void {
     const now = this.#steps.get(path);
     const end = {

@@ -24,6 +24,8 @@ export interface WorkerConfig {
   readonly containment: string | null;
   /** False: the host is a service of its own, which this worker waits for: one that it started would end with it. */
   readonly startsHost: boolean;
+  /** Environment of the command that is told of events: a few names that a program needs, and nothing of Adit's. */
+  readonly hookEnvironment: { readonly [name: string]: string };
 }
 
 /** Throws SettingsError; connection problems show when the worker connects. */
@@ -45,11 +47,23 @@ export function loadWorkerConfig(): WorkerConfig {
     },
     containment: readContainment(process.env['ADIT_CONTAINMENT']),
     startsHost: readStartsHost(process.env['ADIT_START_HOST']),
+    hookEnvironment: readHookEnvironment(process.env),
   };
 }
 
 /** Where the client goes when nothing says otherwise. */
 const DEFAULT_ADDRESS = 'localhost:7233';
+
+const HOOK_NAMES = ['PATH', 'HOME', 'USER', 'LANG', 'LC_ALL', 'TZ', 'TMPDIR'];
+
+function readHookEnvironment(env: NodeJS.ProcessEnv): { [name: string]: string } {
+  const kept: { [name: string]: string } = {};
+  for (const name of HOOK_NAMES) {
+    const value = env[name];
+    if (value !== undefined) kept[name] = value;
+  }
+  return kept;
+}
 
 const CONTAINMENTS = ['pidNamespace', 'cgroup', 'processGroup'];
 

@@ -28,7 +28,11 @@ export function createAdapters(config: WorkerConfig): Adapters {
     startHost: startsHost
       ? createHostStarter({ stateDir, gpus, searchPath, containment })
       : waitForHost,
-    mask: createTextMask([settings.publishTokenFile, settings.hotkeyPasswordFile]),
+    mask: createTextMask([
+      settings.publishTokenFile,
+      settings.hotkeyPasswordFile,
+      settings.notifySecretFile,
+    ]),
   });
   const wallet = createWallet(settings);
   return {

@@ -8,18 +8,21 @@
 import { fileURLToPath } from 'node:url';
 import { Client } from '@temporalio/client';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
+import { createNotifier } from '../adapters/notify/notifier.js';
 import { createActivities, createRecordActivity } from '../activities/boundary.js';
 import {
   createCheckOutputsActivity,
   createEndProgramActivity,
   createPlaceActivity,
 } from '../activities/engine-activities.js';
+import { createNotifyActivity } from '../activities/notify.js';
 import { STEP_TYPES } from '../activities/registry.js';
 import type { Adapters } from '../activities/adapters.js';
 import { errorMessage } from '../core/error.js';
 import {
   CHECK_OUTPUTS_ACTIVITY,
   END_PROGRAM_ACTIVITY,
+  NOTIFY_ACTIVITY,
   PLACE_ACTIVITY,
   RECORD_ACTIVITY,
 } from '../workflows/contract.js';
@@ -115,6 +118,9 @@ async function createWorkers(
     [RECORD_ACTIVITY]: createRecordActivity(adapters),
     [PLACE_ACTIVITY]: createPlaceActivity(adapters),
     [END_PROGRAM_ACTIVITY]: createEndProgramActivity(adapters),
+    [NOTIFY_ACTIVITY]: createNotifyActivity(
+      createNotifier(config.settings, config.hookEnvironment),
+    ),
     [CHECK_OUTPUTS_ACTIVITY]: createCheckOutputsActivity(STEP_TYPES),
   };
   const common = {

@@ -1,5 +1,6 @@
 /** What starters and readers of a run share with the workflow: names and plain types, no behaviour. */
 import type { JsonObject } from '../core/json.js';
+import type { Hook, Notice, NoticeEvent } from '../core/notice.js';
 import type { Plan } from '../core/plan.js';
 import type { RunState } from '../core/run-state.js';
 
@@ -18,6 +19,9 @@ export const DECIDE_UPDATE = 'decide';
 /** Signal: no longer wait for hosts that are silent; the programs of cancelled steps may go on there. */
 export const ABANDON_SIGNAL = 'abandon';
 
+/** Signal: what a `finally` does is cancelled with the run. In a run that is not cancelled it changes nothing. */
+export const FORCE_SIGNAL = 'force';
+
 /** Activity that writes the end of a run into its evidence folder. */
 export const RECORD_ACTIVITY = 'adit.record';
 
@@ -32,6 +36,20 @@ export const CHECK_OUTPUTS_ACTIVITY = 'adit.check_outputs';
 
 /** Workflow type of a lock: it waits until its parent, a run, has closed. Its id names what is locked. */
 export const ROUND_LOCK_TYPE = 'roundLock';
+
+/** Activity that tells one hook of one event; its result is `delivered`, or `not set`. */
+export const NOTIFY_ACTIVITY = 'adit.notify';
+
+/** Workflow type of the delivery of one event to all hooks; its id is that of the event. */
+export const NOTIFICATION_TYPE = 'notification';
+
+/** Argument of NOTIFY_ACTIVITY. */
+export interface NotifyArgs {
+  readonly notice: Notice;
+  readonly hook: Hook;
+  /** A worker that does not have the hook fails, so that another one, or the same with other settings, tries again. */
+  readonly required: boolean;
+}
 
 /** Argument of PLACE_ACTIVITY. */
 export interface PlaceArgs {
@@ -93,6 +111,14 @@ export interface RunArgs {
   readonly until?: string;
   /** When the run should have ended, in milliseconds since the epoch: trainings are ended in time for what follows. */
   readonly deadlineMs?: number;
+  /** What has not ended at the deadline is cancelled, and the run fails with RUN_DEADLINE. Absent in older runs. */
+  readonly endsAtDeadline?: true;
+  /** Absent: nobody is told anything. */
+  readonly notify?: {
+    readonly events: readonly NoticeEvent[];
+    /** Those that are set where the run was started; absent: those that the worker has. */
+    readonly hooks?: readonly Hook[];
+  };
   /** Workflow id of the lock that this run must hold: one run at a time for a task and a hotkey. */
   readonly lockId?: string;
   /** Only where an execution goes on with a run whose history had grown long. */
@@ -105,6 +131,8 @@ export interface CarriedOver {
   readonly reset?: true;
   /** Hosts that are silent are no longer waited for. */
   readonly abandoned?: true;
+  /** What a `finally` does is cancelled with the run. */
+  readonly forced?: true;
   /** Task queue of the host for programs that need no workspace. */
   readonly queue?: string;
 }

@@ -31,10 +31,13 @@ export class Handover {
 
   /** Made in the scope of the run. */
   constructor() {
-    CancellationScope.current().cancelRequested.catch(() => {
-      this.#isCancelled = true;
-      this.#isHolding = false;
-    });
+    CancellationScope.current().cancelRequested.catch(() => this.stay());
+  }
+
+  /** The run ends where it is. */
+  stay(): void {
+    this.#isCancelled = true;
+    this.#isHolding = false;
   }
 
   /** Resolves when the run is to go on as a new execution. */
@@ -47,6 +50,16 @@ export class Handover {
   /** Runs `body`, whose result must not be lost; before, it waits while the run may be handed over. */
   async during<T>(body: () => Promise<T>): Promise<T> {
     if (this.#isWanted()) await this.#hold();
+    this.#underWay += 1;
+    try {
+      return await body();
+    } finally {
+      this.#underWay -= 1;
+    }
+  }
+
+  /** As `during`, for what takes no longer than the server's answer, and need not wait. */
+  async keep<T>(body: () => Promise<T>): Promise<T> {
     this.#underWay += 1;
     try {
       return await body();

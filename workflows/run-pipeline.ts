@@ -40,6 +40,7 @@ import { clipSummary } from './clip-summary.js';
 import {
   ABANDON_SIGNAL,
   DECIDE_UPDATE,
+  FORCE_SIGNAL,
   RECORD_ACTIVITY,
   RUN_STATE_QUERY,
   STATE_QUERY,
@@ -47,17 +48,21 @@ import {
   type DecisionResult,
   type RunArgs,
 } from './contract.js';
+import { endAtDeadline } from './deadline.js';
 import { Decisions } from './decisions.js';
 import { Handover } from './handover.js';
 import { createRoom, historyIsFull } from './history-room.js';
+import { Notices } from './notices.js';
 import { progressTable } from './progress-table.js';
 import { releaseAfterReset, takeRoundLock } from './round-lock.js';
 import { createPlace } from './place.js';
+import { Shields } from './shields.js';
 import { createStage } from './stage.js';
 import { createRunStep } from './run-step.js';
 import { wasReset } from './was-reset.js';
 
 // The sandbox takes its workflow types from this one file.
+export { notification } from './notices.js';
 export { roundLock } from './round-lock.js';
 
 const VERDICT = defineSearchAttributeKey('AditVerdict', SearchAttributeType.KEYWORD);
@@ -81,6 +86,7 @@ export async function runPipeline(args: RunArgs): Promise<RunView> {
   const view = (): RunView => toRunView(plan, steps, run, result);
   const decisions = new Decisions(initial.decisions, () => steps);
   const abandonment = new Abandonment(args.carried?.abandoned);
+  const shields = new Shields(args.carried?.forced);
   const handover = new Handover();
   const state = (): RunState => ({
     steps: Object.fromEntries(steps),
@@ -95,6 +101,7 @@ export async function runPipeline(args: RunArgs): Promise<RunView> {
     { validator: (decision) => decisions.validate(decision) },
   );
   setHandler(defineSignal(ABANDON_SIGNAL), () => abandonment.give());
+  setHandler(defineSignal(FORCE_SIGNAL), () => shields.force());
 
   const shownStage = createStage();
   let changes = 0;
@@ -113,6 +120,10 @@ export async function runPipeline(args: RunArgs): Promise<RunView> {
   };
 
   const makeRoom = createRoom();
+  const notices = new Notices(args, run.runId, {
+    makeRoom,
+    keep: (body) => handover.keep(body),
+  });
   const place = createPlace(run.runId, args.carried?.queue);
   const runStep = createRunStep(args, run, { abandonment, place });
   const powers: Powers = {
@@ -120,18 +131,19 @@ export async function runPipeline(args: RunArgs): Promise<RunView> {
       await makeRoom(jsonSizeBytes(request.input));
       return historyIsFull(request) ?? handover.during(() => runStep(request, note));
     },
-    decide: async (path, _error, untilMs) => {
+    decide: async (path, error, untilMs) => {
       // A run whose history is from before there were decisions ended here as stopped.
       if (!patched('decide')) return null;
       // However long the run is: somebody has to see this.
       setCurrentDetails(progressTable(view()));
+      notices.waits(path, steps.get(path), error);
       return decisions.wait(path, untilMs);
     },
     sleep: (ms, summary) => sleep(ms, { summary: clipSummary(summary) }),
     now: () => Date.now(),
     random: () => Math.random(),
     isCancellation,
-    shielded: (body) => CancellationScope.nonCancellable(body),
+    shielded: shields.shielded,
     scoped: (body) => {
       const scope = new CancellationScope();
       return scope.run(() => body(() => scope.cancel()));
@@ -146,11 +158,16 @@ export async function runPipeline(args: RunArgs): Promise<RunView> {
   try {
     const refusal =
       args.lockId === undefined ? null : await takeRoundLock(args.lockId, args.carried);
-    const { until } = args;
+    const { until, deadlineMs } = args;
     const options = { ...run, ...(until === undefined ? {} : { until }) };
+    const interpreted = (): Promise<RunResult> => interpret(plan, initial, options, powers);
+    const whole = (): Promise<RunResult> =>
+      args.endsAtDeadline !== true || deadlineMs === undefined
+        ? interpreted()
+        : endAtDeadline(deadlineMs, interpreted, () => handover.stay());
     const ended =
       refusal === null
-        ? await Promise.race([interpret(plan, initial, options, powers), handover.due()])
+        ? await Promise.race([whole(), handover.due()])
         : { status: 'stopped' as const, outputs: {}, error: refusal };
     if (ended === undefined) {
       await continueAsNew<typeof runPipeline>({
@@ -159,6 +176,7 @@ export async function runPipeline(args: RunArgs): Promise<RunView> {
         carried: {
           ...(wasReset(args.carried) ? { reset: true } : {}),
           ...(abandonment.isGiven ? { abandoned: true } : {}),
+          ...(shields.isForced ? { forced: true } : {}),
           ...(place.found === undefined ? {} : { queue: place.found }),
         },
       });
@@ -173,6 +191,7 @@ export async function runPipeline(args: RunArgs): Promise<RunView> {
     await condition(allHandlersFinished);
     await finish(view(), args);
     if (args.lockId !== undefined) await releaseAfterReset(args.lockId, args.carried);
+    if (args.notify !== undefined) await notices.ended(result);
   });
   if (cancellation !== undefined) throw cancellation;
   if (result.status === 'failed') {

@@ -10,6 +10,7 @@
 import type { Readable } from 'node:stream';
 import { rootCertificates } from 'node:tls';
 import { Agent, request, type Dispatcher } from 'undici';
+import { isAllowedScheme } from './allowed-url.js';
 
 /**
  * What went wrong before there was a whole reply. `unreachable`: no connection, or it broke before the
@@ -114,18 +115,13 @@ export function assertAllowedUrl(address: string): URL {
       `The address of ${url.host} must not hold a user or a password.`,
     );
   }
-  if (url.protocol === 'https:' || (url.protocol === 'http:' && isLoopback(url.hostname)))
-    return url;
+  if (isAllowedScheme(url)) return url;
   throw new HttpFailure(
     'not_allowed',
     url.protocol === 'http:'
       ? `${url.origin} is plain http, which is allowed to loopback only.`
       : `${url.protocol.slice(0, -1)} addresses are not allowed, only https.`,
   );
-}
-
-function isLoopback(hostname: string): boolean {
-  return hostname === 'localhost' || hostname === '[::1]' || /^127(\.\d{1,3}){3}$/.test(hostname);
 }
 
 const dispatchers = new Map<string, Agent>();

@@ -126,3 +126,42 @@ describe('settings', () => {
     }
   });
 });
+
+describe('settings of hooks', () => {
+  test('are an address, a list and names of events', () => {
+    expect(withFile('')).toMatchObject({
+      notifyUrl: null,
+      notifySecretFile: null,
+      notifyCommand: null,
+      notifyEvents: null,
+    });
+    expect(
+      withFile('notifyCommand: [/bin/tell, --loud]\nnotifySecretFile: keys/notify\n', {
+        ADIT_NOTIFY_URL: 'https://hooks.example/T0/B0/token?x=1',
+        ADIT_NOTIFY_EVENTS: 'parked, failed',
+      }),
+    ).toMatchObject({
+      notifyUrl: 'https://hooks.example/T0/B0/token?x=1',
+      notifySecretFile: path.join(folder, 'keys/notify'),
+      notifyCommand: ['/bin/tell', '--loud'],
+      notifyEvents: ['parked', 'failed'],
+    });
+    expect(
+      withFile('', { ADIT_NOTIFY_COMMAND: '["tell", "a b"]', ADIT_NOTIFY_URL: 'http://[::1]:9/' }),
+    ).toMatchObject({ notifyCommand: ['tell', 'a b'], notifyUrl: 'http://[::1]:9/' });
+  });
+
+  test.each([
+    ['ADIT_NOTIFY_URL', 'http://token.example/x', 'setting notifyUrl: an address for notices is'],
+    ['ADIT_NOTIFY_URL', 'https://me:token@one.example/', 'setting notifyUrl: an address for'],
+    ['ADIT_NOTIFY_URL', 'token', 'setting notifyUrl: an address for notices is https'],
+    ['ADIT_NOTIFY_COMMAND', 'tell token', 'setting notifyCommand: '],
+    ['ADIT_NOTIFY_COMMAND', '[]', 'setting notifyCommand: a command is a list'],
+    ['ADIT_NOTIFY_COMMAND', '["./token"]', 'setting notifyCommand: a command is a list'],
+    ['ADIT_NOTIFY_COMMAND', '[3]', 'setting notifyCommand.0: '],
+    ['ADIT_NOTIFY_EVENTS', 'parked,token', 'setting notifyEvents.1: '],
+  ])('refuse %s=%s, and do not show it', (variable, value, message) => {
+    expect(() => withFile('', { [variable]: value })).toThrowError(message);
+    expect(() => withFile('', { [variable]: value })).not.toThrowError(/token/);
+  });
+});

@@ -10,6 +10,7 @@ import path from 'node:path';
 import envPaths from 'env-paths';
 import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
+import { hookSettings } from './hook-settings.js';
 
 const CONFIG_FILE = 'adit.config.yaml';
 
@@ -119,6 +120,7 @@ const settingsSchema = z.strictObject({
   allowParallelRounds: yesOrNo
     .default(false)
     .describe('Whether two runs may work on the same task with the same hotkey at one time.'),
+  ...hookSettings,
 });
 
 type SettingsInput = z.output<typeof settingsSchema>;
@@ -154,6 +156,10 @@ export const SETTING_VARIABLES: { readonly [K in keyof SettingsInput]: string } 
   coordinatorLagSeconds: 'ADIT_COORDINATOR_LAG_SECONDS',
   maxSubmissionsPerDay: 'ADIT_MAX_SUBMISSIONS_PER_DAY',
   allowParallelRounds: 'ADIT_ALLOW_PARALLEL_ROUNDS',
+  notifyUrl: 'ADIT_NOTIFY_URL',
+  notifySecretFile: 'ADIT_NOTIFY_SECRET_FILE',
+  notifyCommand: 'ADIT_NOTIFY_COMMAND',
+  notifyEvents: 'ADIT_NOTIFY_EVENTS',
 };
 
 /** A setting cannot be used; the message names the place, the reason and the way out. */
@@ -206,6 +212,7 @@ const PATH_SETTINGS = new Set([
   'hotkeyPasswordFile',
   'publishTokenFile',
   'publishCaFile',
+  'notifySecretFile',
   'stateDir',
   'cacheDir',
 ]);

@@ -8,6 +8,7 @@ import { ownName } from '../own-name.js';
 interface CancelOptions extends ServerFlags {
   readonly reason?: string;
   readonly abandon?: boolean;
+  readonly force?: boolean;
   readonly json?: boolean;
 }
 
@@ -20,16 +21,20 @@ export function registerCancel(program: Command): void {
       '--abandon',
       'no longer wait for hosts that are silent: programs of the run may go on there',
     )
-    .option('--json', 'print { runId, status, requested, abandoned }')
+    .option(
+      '--force',
+      'cancel what `finally` does as well: what it would give back, such as a claim, may be left',
+    )
+    .option('--json', 'print { runId, status, requested, abandoned, forced }')
     .addHelpText(
       'after',
-      '\nExample:\n  $ adit cancel frontier-round-20261121-101500-k3fq --reason "wrong recipe"\n  $ adit cancel frontier-round-20261121-101500-k3fq --abandon',
+      '\nExample:\n  $ adit cancel frontier-round-20261121-101500-k3fq --reason "wrong recipe"\n  $ adit cancel frontier-round-20261121-101500-k3fq --abandon\n  $ adit cancel frontier-round-20261121-101500-k3fq --force',
     )
     .action(async (runId: string, options: CancelOptions) => {
       const { openSession } = await import('../session.js');
       const { describeRun, toRunStatus } = await import('../run-record.js');
       const { unknownRun } = await import('../follow-run.js');
-      const { abandonHosts, requestCancel } = await import('../request-cancel.js');
+      const { abandonHosts, forceFinally, requestCancel } = await import('../request-cancel.js');
       const session = await openSession(options);
       try {
         const description = await describeRun(session, runId);
@@ -43,12 +48,19 @@ export function registerCancel(program: Command): void {
         await requestCancel(session, runId, options.reason ?? '');
         const abandoned = options.abandon === true;
         if (abandoned) await abandonHosts(session, runId);
-        if (options.json === true) printJson({ runId, status, requested: true, abandoned });
+        const forced = options.force === true;
+        if (forced) await forceFinally(session, runId);
+        if (options.json === true) printJson({ runId, status, requested: true, abandoned, forced });
         else {
           print(`Cancellation of ${runId} is requested. Its end: ${ownName()} watch ${runId}`);
           if (abandoned) {
             print(
               `Hosts that are silent are not waited for: what runs there may go on until its limit. \`${ownName()} kill ${runId}\` on that machine ends it.`,
+            );
+          }
+          if (forced) {
+            print(
+              `What \`finally\` does is cancelled too, and what it had not given back is left: a claim goes on until it expires. \`${ownName()} show ${runId}\` tells which steps of it did not end.`,
             );
           }
         }

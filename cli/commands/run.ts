@@ -30,7 +30,7 @@ export function registerRun(program: Command): void {
     )
     .option(
       '--deadline <time>',
-      'when the run should have ended: a duration from now (8h) or a time (2026-11-22T06:00:00Z)',
+      'when the run ends at the latest: a duration from now (8h) or a time (2026-11-22T06:00:00Z)',
     )
     .option('--detach', 'print the ids and leave')
     .option(

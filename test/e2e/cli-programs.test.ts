@@ -25,6 +25,7 @@ beforeAll(async () => {
     TEMPORAL_ADDRESS: address,
     ADIT_TASK_QUEUE: `cli-programs-${process.pid}`,
     ADIT_PUBLISH_TOKEN_FILE: tokenFile,
+    ADIT_NOTIFY_COMMAND: JSON.stringify(['sh', '-c', `cat >> '${folder}/notices'`]),
   };
   const { PATH, HOME } = process.env;
   host = await startProgram('host/main.js', ['--state-dir', stateDir, '--gpus', 'none'], {
@@ -241,11 +242,12 @@ describe('a program that runs', () => {
       status: 'running',
       requested: true,
       abandoned: false,
+      forced: false,
     });
-    const again = await callJson('cancel', runId, '--abandon');
+    const again = await callJson('cancel', runId, '--abandon', '--force');
     // It may have ended in between.
     if (again['error'] === undefined)
-      expect(again).toMatchObject({ requested: true, abandoned: true });
+      expect(again).toMatchObject({ requested: true, abandoned: true, forced: true });
     await expect.poll(() => status(runId), { timeout: 30_000 }).toBe('cancelled');
     await expect.poll(() => programs(runId), { timeout: 30_000 }).toEqual([]);
   });
@@ -358,6 +360,44 @@ describe('adit run --until', () => {
     const late = await call('run', file, '--deadline', '2020-01-01T00:00:00Z');
     expect(late.exitCode).toBe(2);
     expect(late.stderr).toContain('--deadline: 2020-01-01T00:00:00Z is over.');
+  });
+});
+
+describe('the deadline of a file', () => {
+  test('ends the run in order, and the hooks of the settings are told once', async () => {
+    const file = path.join(folder, 'deadline.yaml');
+    const last = path.join(folder, 'last');
+    await writeFile(
+      file,
+      `pipeline: deadline
+deadline: 5s
+notify: [failed]
+steps:
+  - try:
+      - { id: sleep, uses: process.run, with: { command: exec sleep 600 } }
+    finally:
+      - { id: last, uses: process.run, with: { command: 'touch ${last}' } }
+`,
+    );
+    const ended = await call('run', file, '--json');
+    expect(ended.exitCode).toBe(1);
+    const run = JSON.parse(ended.stdout) as { readonly runId: string };
+    expect(run).toMatchObject({ status: 'failed', error: { code: 'RUN_DEADLINE' } });
+    expect(existsSync(last)).toBe(true);
+    expect(await programs(run.runId)).toEqual([]);
+    const told = async (): Promise<readonly unknown[]> =>
+      (await readFile(path.join(folder, 'notices'), 'utf8').catch(() => ''))
+        .split('\n')
+        .filter((line) => line.includes(run.runId))
+        .map((line) => JSON.parse(line) as unknown);
+    await expect.poll(told, { timeout: 30_000 }).toEqual([
+      expect.objectContaining({
+        event: 'failed',
+        run: run.runId,
+        pipeline: 'deadline',
+        code: 'RUN_DEADLINE',
+      }),
+    ]);
   });
 });
 

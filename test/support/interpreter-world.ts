@@ -4,7 +4,13 @@ import type { ErrorReport } from '../../core/error.js';
 import { interpret } from '../../core/interpreter.js';
 import type { JsonObject } from '../../core/json.js';
 import type { Plan } from '../../core/plan.js';
-import type { Powers, StepDecision, StepOutcome, StepRequest } from '../../core/powers.js';
+import type {
+  Powers,
+  ShieldLimit,
+  StepDecision,
+  StepOutcome,
+  StepRequest,
+} from '../../core/powers.js';
 import type { RunResult, RunState } from '../../core/run-state.js';
 
 class Cancelled extends Error {}
@@ -50,7 +56,7 @@ export async function run(
       (({ path }) => {
         throw new Error(`Nobody decides for ${path}.`);
       }),
-    options.nested === true ? nestedScopes() : oneScope(),
+    options.nested === true ? nestedScopes : oneScope,
   );
   const { initial = { steps: {} }, until } = options;
   const ids = { runId: 'run-1', roundId: 'run-1', ...(until === undefined ? {} : { until }) };
@@ -71,36 +77,55 @@ interface Scopes extends Pick<Powers, 'shielded' | 'scoped'> {
   interrupt(): void;
 }
 
-function oneScope(): Scopes {
+/** `now` tells when a shielded body has used up its time. */
+function oneScope(now: () => number): Scopes {
   let isCancelled = false;
   let shields = 0;
+  let overdue = (): boolean => false;
   const cancelRun = (): void => {
     isCancelled = true;
   };
   return {
     cancelRun,
     interrupt() {
-      if (isCancelled && shields === 0) throw new Cancelled();
+      if ((isCancelled && shields === 0) || overdue()) throw new Cancelled();
     },
-    shielded: async (body) => {
+    shielded: async (body, limit) => {
+      const around = overdue;
+      overdue = clockOf(limit, now);
       shields += 1;
       try {
         return await body();
       } finally {
         shields -= 1;
+        overdue = around;
       }
     },
     scoped: (body) => body(cancelRun),
   };
 }
 
+/** Whether the time of a shielded body is over; tells its limit so. */
+function clockOf(limit: ShieldLimit | undefined, now: () => number): () => boolean {
+  if (limit === undefined) return () => false;
+  const endsMs = now() + limit.ms;
+  return () => {
+    if (now() < endsMs) return false;
+    limit.passed();
+    return true;
+  };
+}
+
 interface Scope {
   isCancelled: boolean;
+  readonly isOverdue: () => boolean;
   readonly around: Scope | null;
 }
 
-function nestedScopes(): Scopes {
-  const run: Scope = { isCancelled: false, around: null };
+const never = (): boolean => false;
+
+function nestedScopes(now: () => number): Scopes {
+  const run: Scope = { isCancelled: false, isOverdue: never, around: null };
   const current = new AsyncLocalStorage<Scope>();
   return {
     cancelRun() {
@@ -108,11 +133,17 @@ function nestedScopes(): Scopes {
     },
     interrupt() {
       let scope: Scope | null = current.getStore() ?? run;
-      for (; scope !== null; scope = scope.around) if (scope.isCancelled) throw new Cancelled();
+      for (; scope !== null; scope = scope.around)
+        if (scope.isCancelled || scope.isOverdue()) throw new Cancelled();
     },
-    shielded: (body) => current.run({ isCancelled: false, around: null }, body),
+    shielded: (body, limit) =>
+      current.run({ isCancelled: false, isOverdue: clockOf(limit, now), around: null }, body),
     scoped: (body) => {
-      const scope: Scope = { isCancelled: false, around: current.getStore() ?? run };
+      const scope: Scope = {
+        isCancelled: false,
+        isOverdue: never,
+        around: current.getStore() ?? run,
+      };
       const cancel = (): void => {
         scope.isCancelled = true;
       };
@@ -130,7 +161,8 @@ export class World {
   now = Date.parse('2026-01-01T00:00:00Z');
   readonly #scopes: Scopes;
 
-  constructor(answer: Answer, decide: Decide, scopes: Scopes) {
+  constructor(answer: Answer, decide: Decide, scopesOf: (now: () => number) => Scopes) {
+    const scopes = scopesOf(() => this.now);
     this.#scopes = scopes;
     const interruptible = (): void => scopes.interrupt();
     this.powers = {
@@ -158,7 +190,7 @@ export class World {
       now: () => this.now,
       random: () => 0.5,
       isCancellation: (error) => error instanceof Cancelled,
-      shielded: (body) => scopes.shielded(body),
+      shielded: (body, limit) => scopes.shielded(body, limit),
       scoped: (body) => scopes.scoped(body),
       changed: (steps) => this.states.push({ steps: Object.fromEntries(steps) }),
     };
