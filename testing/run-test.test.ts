@@ -45,6 +45,21 @@ const step = (id: string, more = ''): string =>
   `- { id: ${id}, uses: process.run, with: { command: x } ${more} }`;
 
 describe('a test of a pipeline', () => {
+  it('ends what the limits of the file end: a `finally` that is too long, a run behind its deadline', async () => {
+    const steps = `- try:\n    - { id: a, uses: process.run, with: { command: x } }\n  finally_timeout: 1m\n  finally:\n    - { id: b, uses: process.run, with: { command: x } }`;
+    const slow = `{ delay: 2m, outputs: ${gives('{}')} }`;
+    const quick = `{ outputs: ${gives('{}')} }`;
+    const tooLong = await run(steps, `steps: { a: ${quick}, b: ${slow} }\nexpect: ['true']`);
+    expect(tooLong.statusAndCode).toBe('failed FINALLY_TIMEOUT');
+    const late = await run(
+      steps,
+      `steps: { a: ${slow}, b: ${quick} }\nexpect: [ran.b, seconds == 90]`,
+      'deadline: 90s\n',
+    );
+    expect(late.statusAndCode).toBe('failed RUN_DEADLINE');
+    expect(late.failures).toEqual([]);
+  });
+
   it('passes when all that it expects is so', async () => {
     const result = await run(
       step('a'),

@@ -9,6 +9,7 @@ import { evaluateTemplate, ExpressionError } from '../core/evaluate.js';
 import type { Range } from '../compiler/diagnostic.js';
 import { asksPerson, isStepErrorCode, STEP_ERRORS, type ErrorReport } from '../core/error.js';
 import { interpret } from '../core/interpreter.js';
+import { deadlinePassed } from '../core/run-deadline.js';
 import type { Json, JsonObject } from '../core/json.js';
 import type { Powers, StepDecision, StepOutcome, StepRequest } from '../core/powers.js';
 import type { RunResult, StepState } from '../core/run-state.js';
@@ -43,17 +44,26 @@ export async function runTest(file: TestFile, test: TestCase): Promise<TestResul
   const world = new World(file, test);
   const run = { runId: 'test', roundId: 'test' };
   let result: RunResult | null = null;
+  let deadline: ErrorReport | undefined;
   const work = interpret(test.plan, { steps: {} }, run, world.powers).then(
     (ended) => {
       result = ended;
     },
     (error: unknown) => {
-      if (error instanceof Cancelled) result = { status: 'cancelled', outputs: {} };
-      else world.fail(error);
+      if (!(error instanceof Cancelled)) world.fail(error);
+      else if (deadline === undefined) result = { status: 'cancelled', outputs: {} };
+      else result = { status: 'failed', outputs: {}, error: deadline };
     },
   );
   if (test.cancelAfterMs !== null)
     world.time.after(test.cancelAfterMs, () => world.time.cancelRun());
+  const { deadlineMs } = test.plan;
+  if (deadlineMs !== undefined)
+    world.time.after(deadlineMs, () => {
+      // A run that was cancelled before is cancelled, and not late.
+      if (!world.time.isCancelled) deadline = deadlinePassed(test.startsAtMs + deadlineMs);
+      world.time.cancelRun();
+    });
   const hasEnded = await world.time.pass(work);
   const ended = result as RunResult | null;
   const tookMs = world.time.nowMs - test.startsAtMs;
@@ -93,7 +103,7 @@ class World {
       now: () => this.time.nowMs,
       random: () => 0.5,
       isCancellation: (error) => error instanceof Cancelled,
-      shielded: (body) => this.time.shielded(body),
+      shielded: (body, limit) => this.time.shielded(body, limit),
       scoped: (body) => this.time.scoped(body),
       changed: (steps) => {
         this.steps = steps;

@@ -7,6 +7,7 @@
  *    inside; a shielded scope is inside of none.
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
+import type { ShieldLimit } from '../core/powers.js';
 
 export class Cancelled extends Error {}
 
@@ -83,12 +84,30 @@ export class VirtualTime {
     if ((current.getStore() ?? this.#run).isCancelled) throw new Cancelled();
   }
 
+  /** True once the run was cancelled. */
+  get isCancelled(): boolean {
+    return this.#run.isCancelled;
+  }
+
   cancelRun(): void {
     this.#run.cancel();
   }
 
-  shielded<T>(body: () => Promise<T>): Promise<T> {
-    return current.run(new Scope(false), body);
+  shielded<T>(body: () => Promise<T>, limit?: ShieldLimit): Promise<T> {
+    if (limit === undefined) return current.run(new Scope(false), body);
+    return current.run(new Scope(false), () =>
+      this.scoped(async (cancel) => {
+        const takeBack = this.after(Math.max(0, limit.ms), () => {
+          limit.passed();
+          cancel();
+        });
+        try {
+          return await body();
+        } finally {
+          takeBack();
+        }
+      }),
+    );
   }
 
   async scoped<T>(body: (cancel: () => void) => Promise<T>): Promise<T> {

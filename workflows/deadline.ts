@@ -1,5 +1,6 @@
 /** The deadline of a whole run: when it passes, what is under way is cancelled, and every `finally` runs. */
 import { CancellationScope, isCancellation, sleep } from '@temporalio/workflow';
+import { deadlinePassed, toMoment } from '../core/run-deadline.js';
 import type { RunResult } from '../core/run-state.js';
 
 /** A server takes no timer without an end, and nobody waits so long. */
@@ -31,7 +32,7 @@ export async function endAtDeadline(
     void timer
       .run(() =>
         sleep(Math.min(leftMs, LONGEST_MS), {
-          summary: `the run ends at ${toIso(atMs)} at the latest`,
+          summary: `the run ends at ${toMoment(atMs)} at the latest`,
         }),
       )
       .then(pass, () => {
@@ -42,20 +43,8 @@ export async function endAtDeadline(
     return await scope.run(body);
   } catch (error) {
     if (!isOver || !isCancellation(error)) throw error;
-    return { status: 'failed', outputs: {}, error: overdue(atMs) };
+    return { status: 'failed', outputs: {}, error: deadlinePassed(atMs) };
   } finally {
     timer.cancel();
   }
-}
-
-function overdue(atMs: number): NonNullable<RunResult['error']> {
-  return {
-    code: 'RUN_DEADLINE',
-    message: `The run did not end by its deadline, ${toIso(atMs)}; what was under way was cancelled.`,
-    hint: 'Give the pipeline a longer `deadline`, or the run another by `--deadline`; a retry has the whole time once more.',
-  };
-}
-
-function toIso(ms: number): string {
-  return Number.isFinite(new Date(ms).getTime()) ? new Date(ms).toISOString() : String(ms);
 }
