@@ -41,7 +41,7 @@ export function timedOut(path: string, timeoutMs: number, askUntilMs?: number): 
 /** Ends the run with STATE_TOO_LARGE when `value` is larger than may travel. */
 export function assertSize(
   what: string,
-  value: JsonObject,
+  value: JsonObject | object,
   limit: number,
   path: string | null,
 ): void {
