@@ -1,21 +1,29 @@
 import { open } from 'node:fs/promises';
 import { STEP_TYPES } from '../activities/registry.js';
-import { compilePipeline, type Compiled } from '../compiler/compile.js';
+import { compilePipeline, type CompiledFile } from '../compiler/compile.js';
 import { printDiagnostic } from '../compiler/diagnostic.js';
 import { MAX_FILE_BYTES } from '../compiler/yaml.js';
 import { CliFailure, EXIT, type ExitCode } from './failure.js';
 import { clean, note, paint, print, printJson } from './output.js';
+import { filesOnDisk, STANDARD_INPUT } from './pipeline-files.js';
 
 /** Checks files and prints all that is wrong with them; the exit code is 2 when something is. */
 export async function checkFiles(
   files: readonly string[],
   options: { readonly json: boolean },
 ): Promise<ExitCode> {
-  const checked: Compiled[] = [];
+  const told = new Set<string | null>();
+  const checked: CompiledFile[] = [];
   for (const file of files) {
-    checked.push(
-      compilePipeline(await readPipelineFile(file), file === '-' ? '<stdin>' : file, STEP_TYPES),
-    );
+    const name = file === '-' ? STANDARD_INPUT : file;
+    const content = await readPipelineFile(file);
+    const [own, ...called] = compilePipeline(content, name, STEP_TYPES, filesOnDisk).files;
+    // What a file calls is told where it is first called, or by its own name where that came before.
+    for (const one of own === undefined ? [] : [own, ...called.filter(hasMistake)]) {
+      if (one.identity !== null && told.has(one.identity)) continue;
+      told.add(one.identity);
+      checked.push(one);
+    }
   }
   const diagnostics = checked.flatMap((one) => one.diagnostics);
   const ok = diagnostics.length === 0;
@@ -32,6 +40,10 @@ export async function checkFiles(
     }
   }
   return ok ? EXIT.done : EXIT.usage;
+}
+
+function hasMistake({ diagnostics }: CompiledFile): boolean {
+  return diagnostics.length > 0;
 }
 
 /** The bytes of a file, or of standard input for `-`; of a larger one just enough for the compiler to refuse it. */
