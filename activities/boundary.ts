@@ -44,10 +44,15 @@ export function createActivities(
 /** Writes the end of a run into its evidence folder. */
 export function createRecordActivity(
   adapters: Pick<Adapters, 'evidence'>,
-): (record: { view: RunView; plan: Plan }) => Promise<{ evidence: string }> {
-  return async ({ view, plan }) => {
-    await adapters.evidence.writePlan(view.runId, plan);
-    await adapters.evidence.writeRun(view.runId, view);
+): (
+  record: { view: RunView } & ({ plan: Plan; part?: never } | { part: string }),
+) => Promise<{ evidence: string }> {
+  return async ({ view, ...of }) => {
+    if (of.part !== undefined) await adapters.evidence.writePart(view.runId, of.part, view);
+    else {
+      await adapters.evidence.writePlan(view.runId, of.plan);
+      await adapters.evidence.writeRun(view.runId, view);
+    }
     return { evidence: adapters.evidence.directory(view.runId) };
   };
 }

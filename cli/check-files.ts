@@ -1,23 +1,35 @@
 import { open } from 'node:fs/promises';
 import { STEP_TYPES } from '../activities/registry.js';
-import { compilePipeline, type Compiled } from '../compiler/compile.js';
+import { compilePipeline, type CompiledFile } from '../compiler/compile.js';
 import { printDiagnostic } from '../compiler/diagnostic.js';
 import { MAX_FILE_BYTES } from '../compiler/yaml.js';
 import { compileTestFile, isTestFile, type CompiledTests } from '../testing/compile-test-file.js';
 import { CliFailure, EXIT, type ExitCode } from './failure.js';
 import { clean, note, paint, print, printJson } from './output.js';
 import { namedFileReader } from './read-named-file.js';
+import { filesOnDisk, STANDARD_INPUT } from './pipeline-files.js';
 
 /** Checks files and prints all that is wrong with them; the exit code is 2 when something is. */
 export async function checkFiles(
   files: readonly string[],
   options: { readonly json: boolean },
 ): Promise<ExitCode> {
-  const checked: Pick<Compiled, 'source' | 'diagnostics'>[] = [];
+  const told = new Set<string | null>();
+  const checked: Pick<CompiledFile, 'source' | 'diagnostics'>[] = [];
   for (const file of files) {
+    const name = file === '-' ? STANDARD_INPUT : file;
     const content = await readPipelineFile(file);
-    if (isTestFile(file)) checked.push(...checkTests(content, file));
-    else checked.push(compilePipeline(content, file === '-' ? '<stdin>' : file, STEP_TYPES));
+    if (isTestFile(file)) {
+      checked.push(...checkTests(content, file));
+      continue;
+    }
+    const [own, ...called] = compilePipeline(content, name, STEP_TYPES, filesOnDisk).files;
+    // What a file calls is told where it is first called, or by its own name where that came before.
+    for (const one of own === undefined ? [] : [own, ...called.filter(hasMistake)]) {
+      if (one.identity !== null && told.has(one.identity)) continue;
+      told.add(one.identity);
+      checked.push(one);
+    }
   }
   const diagnostics = checked.flatMap((one) => one.diagnostics);
   const ok = diagnostics.length === 0;
@@ -40,6 +52,10 @@ export async function checkFiles(
 function checkTests(content: Uint8Array, file: string): CompiledTests['mistakes'] {
   const { mistakes, source } = compileTestFile(content, file, STEP_TYPES, namedFileReader(file));
   return mistakes.length === 0 ? [{ source, diagnostics: [] }] : mistakes;
+}
+
+function hasMistake({ diagnostics }: CompiledFile): boolean {
+  return diagnostics.length > 0;
 }
 
 /** The bytes of a file, or of standard input for `-`; of a larger one just enough for the compiler to refuse it. */

@@ -13,6 +13,7 @@ import { ownName } from './own-name.js';
 import { decideCommand, findParked, parkedIn, type ParkedStep } from './parked-steps.js';
 import { assertOutputs, toDecision, type Answer } from './read-decision.js';
 import { describeRun, evidenceRoots, queryView, toErrorJson, toRunStatus } from './run-record.js';
+import { workflowOf } from './run-parts.js';
 import { openSession, type Session } from './session.js';
 
 const UPDATE_TIMEOUT_MS = 15_000;
@@ -87,7 +88,7 @@ export async function decideStep(
     const step = options.id === undefined ? findParkedStep(view, given) : findStep(view, given);
     if (answer.action === 'value') assertOutputs(step.uses, answer.outputs);
     const decision = toDecision(answer, step.path, options, randomUUID());
-    const repeated = await sendDecision(session, runId, decision);
+    const repeated = await sendDecision(session, workflowOf(view, runId, step.path), decision);
     if (options.json === true) {
       printJson({ runId, step: step.path, action: decision.action, id: decision.id, repeated });
     } else {

@@ -4,7 +4,14 @@ import type { WorkflowExecutionDescription } from '@temporalio/client';
 import { isJsonObject, type JsonObject } from '../core/json.js';
 import type { RunView } from '../core/run-view.js';
 import { CliFailure, isLostServer } from './failure.js';
-import { describeRun, queryView, readRunFromServer, type RunRecord } from './run-record.js';
+import { openParts } from './run-parts.js';
+import {
+  describeRun,
+  queryView,
+  readRunFromServer,
+  type EndedParts,
+  type RunRecord,
+} from './run-record.js';
 import type { Session } from './session.js';
 
 const POLL_MS = 500;
@@ -51,6 +58,7 @@ export interface Following {
 export async function followRun(following: Following): Promise<RunRecord> {
   const { session, runId, roots, signal, onSnapshot } = following;
   let view: RunView | null = null;
+  const endedParts: EndedParts = new Map();
   for (;;) {
     signal.throwIfAborted();
     try {
@@ -63,10 +71,11 @@ export async function followRun(following: Following): Promise<RunRecord> {
           return ended;
         }
       }
-      const stalled = await findStall(session, description);
+      const open = [description, ...(await describeParts(session, view))];
+      const stalled = await findFirstStall(session, open);
       // Without a worker a query only waits for its deadline.
-      if (stalled === null) view = (await queryView(session, runId)) ?? view;
-      await onSnapshot({ view, pending: pendingSteps(description), stalled });
+      if (stalled === null) view = (await queryView(session, runId, endedParts)) ?? view;
+      await onSnapshot({ view, pending: open.flatMap(pendingSteps), stalled });
     } catch (error) {
       if (!isLostServer(error)) throw error;
       await onSnapshot({
@@ -77,6 +86,30 @@ export async function followRun(following: Following): Promise<RunRecord> {
     }
     await sleep(POLL_MS, undefined, { signal });
   }
+}
+
+/** Most parts of a run whose own work is looked at. */
+const MAX_PARTS = 20;
+
+/** What the server says of the parts that were under way at the last look. */
+async function describeParts(
+  session: Session,
+  view: RunView | null,
+): Promise<WorkflowExecutionDescription[]> {
+  const ids = view === null ? [] : openParts(view).slice(0, MAX_PARTS);
+  const described = await Promise.all(ids.map((id) => describeRun(session, id)));
+  return described.filter((one) => one !== null);
+}
+
+async function findFirstStall(
+  session: Session,
+  descriptions: readonly WorkflowExecutionDescription[],
+): Promise<string | null> {
+  for (const description of descriptions) {
+    const stalled = await findStall(session, description);
+    if (stalled !== null) return stalled;
+  }
+  return null;
 }
 
 /** The failure of a command that was given a run which nobody knows. */

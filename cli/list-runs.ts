@@ -5,7 +5,7 @@ import { TemporalServerError } from '../adapters/temporal-server/server-error.js
 import { isJsonObject } from '../core/json.js';
 import type { RunStatus } from '../core/run-state.js';
 import { WORKFLOW_TYPE } from '../workflows/contract.js';
-import { parkedIn, queryViews } from './parked-steps.js';
+import { isPart, parkedIn, queryViews } from './parked-steps.js';
 import { timeOfRunId } from './run-id.js';
 import { evidenceRoots, isRunView, readRunFromEvidence, toRunStatus } from './run-record.js';
 import { openSession, readSettings, type Session } from './session.js';
@@ -73,6 +73,8 @@ async function listFromServer(
     pageSize: Math.min(limit, 200),
   });
   for await (const execution of found) {
+    // A part of a run, which is listed itself.
+    if (isPart(execution)) continue;
     const memo = execution.memo?.['adit'];
     const known: { readonly [name: string]: unknown } = isJsonObject(memo) ? memo : {};
     const attributes = Object.fromEntries(

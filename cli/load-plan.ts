@@ -6,11 +6,12 @@ import { parse as parseYaml } from 'yaml';
 import { STEP_TYPES } from '../activities/registry.js';
 import { bindPipeline, type GivenInput } from '../compiler/bind.js';
 import type { CheckedPipeline } from '../compiler/check.js';
-import { compilePipeline } from '../compiler/compile.js';
+import { compilePipeline, sourceOf } from '../compiler/compile.js';
 import { printDiagnostic, type Diagnostic, type Source } from '../compiler/diagnostic.js';
 import { isJsonObject, type Json } from '../core/json.js';
 import type { Network, Plan } from '../core/plan.js';
 import { CliFailure, EXIT } from './failure.js';
+import { filesOnDisk } from './pipeline-files.js';
 
 export interface LoadedPipeline {
   readonly file: string;
@@ -33,8 +34,10 @@ export async function loadPipeline(file: string): Promise<LoadedPipeline> {
       },
     );
   });
-  const { pipeline, diagnostics, source } = compilePipeline(content, file, STEP_TYPES);
-  if (pipeline === null) throw invalid('PIPELINE_INVALID', file, diagnostics, source);
+  const compiled = compilePipeline(content, file, STEP_TYPES, filesOnDisk);
+  const { pipeline, diagnostics, source } = compiled;
+  if (pipeline === null)
+    throw invalid('PIPELINE_INVALID', file, diagnostics, (one) => sourceOf(compiled, one));
   return {
     file,
     pipeline,
@@ -47,7 +50,7 @@ export async function loadPipeline(file: string): Promise<LoadedPipeline> {
 export function bindPlan(loaded: LoadedPipeline, inputs: GivenInputs, network: Network): Plan {
   const { file, pipeline, source, sourceSha256 } = loaded;
   const { plan, diagnostics } = bindPipeline(pipeline, { inputs, network, sourceSha256, source });
-  if (plan === null) throw invalid('INPUTS_INVALID', file, diagnostics, source);
+  if (plan === null) throw invalid('INPUTS_INVALID', file, diagnostics, () => source);
   return plan;
 }
 
@@ -102,14 +105,14 @@ function invalid(
   code: 'PIPELINE_INVALID' | 'INPUTS_INVALID',
   file: string,
   diagnostics: readonly Diagnostic[],
-  source: Source,
+  sourceFor: (diagnostic: Diagnostic) => Source,
 ): CliFailure {
   const count = diagnostics.length === 1 ? 'a mistake' : `${diagnostics.length} mistakes`;
   const head =
     code === 'PIPELINE_INVALID'
       ? `${file} has ${count}; nothing was started.`
       : `The inputs of ${file} have ${count}; nothing was started.`;
-  const told = diagnostics.map((diagnostic) => printDiagnostic(diagnostic, source));
+  const told = diagnostics.map((diagnostic) => printDiagnostic(diagnostic, sourceFor(diagnostic)));
   return new CliFailure(code, [head, ...told].join('\n\n'), {
     hint: code === 'PIPELINE_INVALID' ? `\`adit check ${file}\` shows them too.` : '',
     exitCode: EXIT.usage,

@@ -1,3 +1,4 @@
+import type { WorkflowExecutionInfo } from '@temporalio/client';
 import type { RunView, StepView } from '../core/run-view.js';
 import { WORKFLOW_TYPE } from '../workflows/contract.js';
 import { ownName } from './own-name.js';
@@ -37,8 +38,9 @@ export async function findParked(
     query: `WorkflowType="${WORKFLOW_TYPE}" AND ExecutionStatus="Running"`,
     pageSize: MOST_RUNS,
   });
-  for await (const { workflowId } of open) {
-    runIds.push(workflowId);
+  for await (const execution of open) {
+    if (isPart(execution)) continue;
+    runIds.push(execution.workflowId);
     if (runIds.length === MOST_RUNS) break;
   }
   const views = await queryViews(session, runIds);
@@ -49,6 +51,13 @@ export async function findParked(
     }),
     silent: runIds.filter((runId) => !views.has(runId)),
   };
+}
+
+/** True for a workflow that is a part of a run: what is in it belongs to that run. */
+export function isPart({
+  parentExecution,
+}: Pick<WorkflowExecutionInfo, 'parentExecution'>): boolean {
+  return parentExecution !== undefined;
 }
 
 /** The views of open runs, as far as a worker answers. */

@@ -13,7 +13,17 @@ import type { StepWords } from './step-words.js';
 /** Without a terminal a step's changing status is printed at most this often. */
 const PLAIN_STATUS_EVERY_MS = 5_000;
 const TURNS = ['item', 'iteration'];
-const BLOCKS = new Set(['foreach', 'repeat', 'parallel', 'try', 'if', 'stop', 'block', ...TURNS]);
+const BLOCKS = new Set([
+  'foreach',
+  'repeat',
+  'parallel',
+  'try',
+  'if',
+  'stop',
+  'pipeline',
+  'block',
+  ...TURNS,
+]);
 
 export interface ProgressView {
   /** `words` are added to the steps that have ended. */

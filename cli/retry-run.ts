@@ -2,17 +2,19 @@
 import { createEvidence } from '../adapters/evidence/evidence.js';
 import { isJsonObject, type JsonObject } from '../core/json.js';
 import { IR_VERSION, type Plan } from '../core/plan.js';
+import { findStepPath, isInside, toPattern } from '../core/plan-paths.js';
 import { toRetryState } from '../core/retry-state.js';
 import type { RunState } from '../core/run-state.js';
 import { toRunView } from '../core/run-view.js';
-import { RUN_STATE_QUERY } from '../workflows/contract.js';
+import type { RunMemo } from '../workflows/contract.js';
 import type { RetryOptions } from './commands/retry.js';
 import { noteHold } from './effect-hold.js';
-import { CliFailure, type ExitCode } from './failure.js';
+import { CliFailure, EXIT, type ExitCode } from './failure.js';
 import { unknownRun } from './follow-run.js';
 import { clean, note } from './output.js';
 import { ownName } from './own-name.js';
 import { refuseRunningRound, roundLockOf } from './round-lock.js';
+import { queryWholeState } from './run-parts.js';
 import { describeRun, evidenceRoots, isPlan, toRunStatus } from './run-record.js';
 import { assertStep } from './run-terms.js';
 import { openSession, type Session } from './session.js';
@@ -29,6 +31,7 @@ export async function retryRun(runId: string, options: RetryOptions): Promise<Ex
   try {
     const description = await describeRun(session, runId);
     if (description === null) throw unknownRun(runId, session);
+    assertWhole(description.memo?.['adit'], runId);
     if (toRunStatus(description.status.name) === 'running') {
       throw new CliFailure('RUN_OPEN', `The run "${runId}" has not ended; nothing was started.`, {
         hint: `Follow it with: ${ownName()} watch ${runId}; or end it first: ${ownName()} cancel ${runId}`,
@@ -38,7 +41,8 @@ export async function retryRun(runId: string, options: RetryOptions): Promise<Ex
     const { plan, roundId } = await readStart(session, runId, roots);
     if (options.from !== undefined) assertStep(options.from, plan, '--from');
     const recorded = await recordedOutputs(roots, runId);
-    const state = toRetryState(plan, await queryRunState(session, runId), options.from, recorded);
+    const before = await queryRunState(session, runId, plan, options.from);
+    const state = toRetryState(plan, before, options.from, recorded);
     const { reused, rerun } = sortSteps(plan, state, runId, roundId);
     note(`Again from ${runId}, round ${roundId}.`);
     note(`  reused: ${reused.length === 0 ? 'nothing' : list(reused)}`);
@@ -59,6 +63,16 @@ export async function retryRun(runId: string, options: RetryOptions): Promise<Ex
   } finally {
     await session.close();
   }
+}
+
+/** Throws USAGE for a part of a run: only the run can be tried again. */
+function assertWhole(memo: unknown, id: string): void {
+  const { part } = isJsonObject(memo) ? (memo as Partial<RunMemo>) : {};
+  if (part === undefined) return;
+  throw new CliFailure('USAGE', `"${id}" is a part of the run ${part.runId}.`, {
+    hint: `Retry the run: ${ownName()} retry ${part.runId}, or from that part on with --from '${part.path}'.`,
+    exitCode: EXIT.usage,
+  });
 }
 
 /** What the run was started with: its own arguments, else, for the plan, its evidence. */
@@ -113,35 +127,29 @@ async function recordedOutputs(
   return outputs;
 }
 
-/** The run's own state, outputs included: a worker reads it from the history, also of a run that has ended. */
-async function queryRunState(session: Session, runId: string): Promise<RunState> {
-  let reason = '';
+/** The state of the run and of its parts, outputs included: a worker reads it from the history, also of what has ended. */
+async function queryRunState(
+  session: Session,
+  runId: string,
+  plan: Plan,
+  from: string | undefined,
+): Promise<RunState> {
+  // A part that holds the step from which on all is dropped is not kept whole.
+  const target = from === undefined ? null : findStepPath(plan, from);
+  const isWanted = (path: string): boolean =>
+    target !== null && (isInside(target, path) || isInside(target, toPattern(path)));
   try {
-    const state: unknown = await session.client.withDeadline(Date.now() + QUERY_TIMEOUT_MS, () =>
-      session.client.workflow.getHandle(runId).query(RUN_STATE_QUERY),
-    );
-    if (isRunState(state)) return state;
-    reason = 'Its answer is not understood.';
+    return await queryWholeState(session, runId, { timeoutMs: QUERY_TIMEOUT_MS, isWanted });
   } catch (error) {
-    reason = error instanceof Error ? clean(error.message, 200) : '';
+    const reason = error instanceof Error ? clean(error.message, 200) : '';
+    throw new CliFailure(
+      'WORKER_SILENT',
+      `No worker tells what the run "${runId}" has done; nothing was started. ${reason}`.trim(),
+      {
+        hint: `A worker of the task queue "${session.settings.taskQueue}" must run: ${ownName()} worker`,
+      },
+    );
   }
-  throw new CliFailure(
-    'WORKER_SILENT',
-    `No worker tells what the run "${runId}" has done; nothing was started. ${reason}`.trim(),
-    {
-      hint: `A worker of the task queue "${session.settings.taskQueue}" must run: ${ownName()} worker`,
-    },
-  );
-}
-
-function isRunState(value: unknown): value is RunState {
-  return (
-    isJsonObject(value) &&
-    isJsonObject(value['steps']) &&
-    Object.values(value['steps']).every(
-      (step) => isJsonObject(step) && typeof step['status'] === 'string',
-    )
-  );
 }
 
 /** Which steps of the plan are taken over, and which the new run may have to run. */
@@ -153,7 +161,7 @@ function sortSteps(
 ): { readonly reused: string[]; readonly rerun: string[] } {
   const steps = new Map(Object.entries(state.steps));
   const view = toRunView(plan, steps, { runId, roundId }, { status: 'running', outputs: {} });
-  const own = view.steps.filter(({ uses }) => uses.includes('.'));
+  const own = view.steps.filter(({ uses }) => uses.includes('.') || uses === 'pipeline');
   const isReused = (status: string): boolean => status === 'succeeded' || status === 'skipped';
   return {
     reused: own.filter(({ status }) => isReused(status)).map(({ path }) => path),

@@ -7,7 +7,8 @@ import { isJsonObject, type Json, type JsonObject } from '../core/json.js';
 import { IR_VERSION, type Plan } from '../core/plan.js';
 import type { RunStatus, StepState, StepStatus } from '../core/run-state.js';
 import { toRunView, type RunView } from '../core/run-view.js';
-import { STATE_QUERY, WORKFLOW_TYPE } from '../workflows/contract.js';
+import { partId, STATE_QUERY, WORKFLOW_TYPE } from '../workflows/contract.js';
+import { withParts } from './run-parts.js';
 import type { Session } from './session.js';
 
 const RPC_TIMEOUT_MS = 5_000;
@@ -73,9 +74,16 @@ export async function readRunFromServer(
     recorded?.evidence ??
     (isJsonObject(memo) && typeof memo['evidence'] === 'string' ? memo['evidence'] : '');
   const status = toRunStatus(description.status.name);
+  const end = status === 'running' ? null : await readEnd(handle, session);
   const view =
-    (status === 'running' ? null : await readEnd(handle, session)) ??
-    (await queryView(session, runId));
+    end === null
+      ? await queryView(session, runId)
+      : await withParts(
+          end,
+          async ({ path: part }) =>
+            (await readPartEnd(session, end.runId, part)) ??
+            (await recordedPart(roots, end.runId, part)),
+        );
   if (view !== null) return { view, evidence };
   // No worker answers, and the end says nothing of the steps: what was recorded on disk is the next best.
   const fallback = recorded?.view ?? emptyView(runId, memo);
@@ -119,8 +127,26 @@ function isInvalidArgument(error: unknown): boolean {
   return false;
 }
 
-/** The run's own answer; null when no worker gives one in time. */
-export async function queryView(session: Session, runId: string): Promise<RunView | null> {
+/** Views of parts that have ended, by workflow id: they do not change any more. */
+export type EndedParts = Map<string, RunView>;
+
+/** The run's own answer, and those of its parts; null when no worker gives one in time. */
+export async function queryView(
+  session: Session,
+  runId: string,
+  ended: EndedParts = new Map(),
+): Promise<RunView | null> {
+  const view = await queryOwnView(session, runId);
+  if (view === null) return null;
+  return withParts(view, async ({ path: part }) => {
+    const id = partId(view.runId, part);
+    const known = ended.get(id) ?? (await queryOwnView(session, id));
+    if (known !== null && known.status !== 'running') ended.set(id, known);
+    return known;
+  });
+}
+
+async function queryOwnView(session: Session, runId: string): Promise<RunView | null> {
   try {
     const answer: unknown = await session.client.withDeadline(Date.now() + QUERY_TIMEOUT_MS, () =>
       session.client.workflow.getHandle(runId).query(STATE_QUERY),
@@ -129,6 +155,16 @@ export async function queryView(session: Session, runId: string): Promise<RunVie
   } catch {
     return null;
   }
+}
+
+/** The view of a part of a run that is over; a part that was cancelled left none, so a worker is asked. */
+async function readPartEnd(session: Session, runId: string, part: string): Promise<RunView | null> {
+  const id = partId(runId, part);
+  const description = await describeRun(session, id);
+  if (description === null) return null;
+  const isOpen = toRunStatus(description.status.name) === 'running';
+  const end = isOpen ? null : await readEnd(session.client.workflow.getHandle(id), session);
+  return end ?? (await queryOwnView(session, id));
 }
 
 /** The view that a closed run left as its result or as the details of its failure; null when it left none. */
@@ -155,7 +191,10 @@ export async function readRunFromEvidence(
   for (const root of roots) {
     const evidence = createEvidence(root);
     const ended = await readable(evidence.readRun(runId));
-    if (isRunView(ended)) return { view: ended, evidence: evidence.directory(runId) };
+    if (isRunView(ended)) {
+      const view = await withParts(ended, ({ path: part }) => recordedPart([root], runId, part));
+      return { view, evidence: evidence.directory(runId) };
+    }
     const plan = await readable(evidence.readPlan(runId));
     if (!isPlan(plan)) continue;
     return {
@@ -166,6 +205,18 @@ export async function readRunFromEvidence(
           ? 'The run has not recorded its end: this is what was recorded last.'
           : 'The record of its end is damaged: this is what was recorded before.',
     };
+  }
+  return null;
+}
+
+async function recordedPart(
+  roots: readonly string[],
+  runId: string,
+  part: string,
+): Promise<RunView | null> {
+  for (const root of roots) {
+    const recorded = await readable(createEvidence(root).readPart(runId, part));
+    if (isRunView(recorded)) return recorded;
   }
   return null;
 }

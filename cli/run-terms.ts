@@ -39,7 +39,7 @@ export function assertStep(given: string, plan: Plan, option: string): string {
   });
 }
 
-/** Every step of a plan, blocks included, in document order; of items one for all. */
+/** Every step of a plan, blocks and called pipelines included, in document order; of items one for all. */
 export function stepsOf(
   steps: readonly PlanStep[],
   prefix: string,
@@ -51,6 +51,7 @@ export function stepsOf(
       ...innerBlocks(step).flatMap(({ steps: inner, infix }) =>
         stepsOf(inner, `${path}${infix.replace('#*', '')}`),
       ),
+      ...(step.kind === 'pipeline' ? stepsOf(step.called.steps, `${path}/`) : []),
     ];
   });
 }

@@ -1,14 +1,14 @@
 import type { ServerFlags } from '../adapters/temporal-server/choose-server.js';
 import { TemporalServerError } from '../adapters/temporal-server/server-error.js';
-import { isJsonObject, type JsonObject } from '../core/json.js';
-import { RUN_STATE_QUERY } from '../workflows/contract.js';
+import type { JsonObject } from '../core/json.js';
 import { isLostServer } from './failure.js';
 import { describeRun, queryView, toRunStatus } from './run-record.js';
+import { queryWholeState } from './run-parts.js';
 import { openSession, type Session } from './session.js';
 
+/** What the server says about a run, for commands that go on without one: it is asked only when it is needed. */
 const QUERY_TIMEOUT_MS = 3_000;
 
-/** What the server says about a run, for commands that go on without one: it is asked only when it is needed. */
 export interface RunWatch {
   /** Whether the run, or its step, may still start a program; null when nobody answers. */
   isUnderWay(stepPath: string | null): Promise<boolean | null>;
@@ -54,25 +54,27 @@ export function createRunWatch(flags: ServerFlags, runId: string): RunWatch {
       (await ask(async (session) => (await queryView(session, runId))?.steps ?? null))?.map(
         ({ path }) => path,
       ) ?? [],
-    outputs: async () =>
-      new Map(
-        Object.entries((await ask((session) => queryOutputs(session, runId))) ?? {}).flatMap(
-          ([path, step]) =>
-            isJsonObject(step) && isJsonObject(step['outputs']) ? [[path, step['outputs']]] : [],
-        ),
-      ),
+    outputs: async () => (await ask((session) => queryOutputs(session, runId))) ?? new Map(),
     async close() {
       await (await opened?.catch(() => null))?.close();
     },
   };
 }
 
-async function queryOutputs(session: Session, runId: string): Promise<JsonObject | null> {
+async function queryOutputs(
+  session: Session,
+  runId: string,
+): Promise<ReadonlyMap<string, JsonObject> | null> {
   try {
-    const state: unknown = await session.client.withDeadline(Date.now() + QUERY_TIMEOUT_MS, () =>
-      session.client.workflow.getHandle(runId).query(RUN_STATE_QUERY),
+    const { steps } = await queryWholeState(session, runId, {
+      timeoutMs: QUERY_TIMEOUT_MS,
+      isWanted: () => true,
+    });
+    return new Map(
+      Object.entries(steps).flatMap(([path, { outputs }]) =>
+        outputs === undefined ? [] : [[path, outputs]],
+      ),
     );
-    return isJsonObject(state) && isJsonObject(state['steps']) ? state['steps'] : null;
   } catch {
     return null;
   }

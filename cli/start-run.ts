@@ -127,7 +127,12 @@ function planAsList(plan: Plan): string {
 
 function listOf(step: PlanStep, depth: number): string[] {
   const item = (text: string): string => `${'  '.repeat(depth)}- ${text}`;
-  const words = step.kind === 'step' ? step.uses : step.kind;
+  const words =
+    step.kind === 'step'
+      ? step.uses
+      : step.kind === 'pipeline'
+        ? `pipeline ${step.called.file}`
+        : step.kind;
   const limit = step.kind === 'foreach' ? `, at most ${step.limit} at one time` : '';
   return [
     item(`\`${step.key}\` ${words}${limit}`),
@@ -135,5 +140,8 @@ function listOf(step: PlanStep, depth: number): string[] {
       ...(title === '' ? [] : [item(title)]),
       ...steps.flatMap((inner) => listOf(inner, depth + 1)),
     ]),
+    ...(step.kind === 'pipeline'
+      ? step.called.steps.flatMap((inner) => listOf(inner, depth + 1))
+      : []),
   ];
 }

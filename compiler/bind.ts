@@ -197,7 +197,8 @@ function readYaml(text: string): Read {
   }
 }
 
-function findProblem(value: Json, type: Type, path: string): string | null {
+/** Why a value is not of a type, as the rest of a sentence; null when it is. */
+export function findProblem(value: Json, type: Type, path: string): string | null {
   const at = path === '' ? '' : ` at \`${path}\``;
   const wrong = `takes ${printType(type)}${at}, not ${describe(value)}`;
   switch (type.kind) {

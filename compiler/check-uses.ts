@@ -51,7 +51,9 @@ export function compileUses(
     };
   }
   const fields = schemaFields(signature, 'input');
-  const bound = compileWith(step, signature, fields, scope, diagnostics);
+  const bound = compileWith(step, { name, fields }, scope, diagnostics, (entry, field) =>
+    compileEntry(entry, field, signature, scope, diagnostics),
+  );
   const summary =
     step.summary === undefined
       ? null
@@ -94,12 +96,13 @@ function checkGpus(
   return {};
 }
 
-function compileWith(
-  step: UsesStep,
-  signature: StepSignature,
-  fields: Fields,
+/** The values of `with`, each checked by `compile`; what is unknown or missing is told. `name` is who takes them. */
+export function compileWith(
+  step: Pick<UsesStep, 'with' | 'withRange'>,
+  { name: taker, fields }: { readonly name: string; readonly fields: Fields },
   scope: Scope,
   diagnostics: Diagnostics,
+  compile: (entry: Entry, field: Field) => Template,
 ): Array<readonly [string, Template]> {
   if (step.with === null) return [];
   const given = new Set(step.with.map(({ key }) => key));
@@ -107,7 +110,7 @@ function compileWith(
   for (const entry of step.with) {
     const field = fields.get(entry.key);
     if (field !== undefined) {
-      bound.push([entry.key, compileEntry(entry, field, signature, scope, diagnostics)]);
+      bound.push([entry.key, compile(entry, field)]);
       continue;
     }
     const open = [...fields.keys()].filter((name) => !given.has(name));
@@ -115,7 +118,7 @@ function compileWith(
     diagnostics.add(
       'STEP_INPUT_UNKNOWN',
       entry.keyRange,
-      `${signature.name} has no input \`${entry.key}\``,
+      `${taker} has no input \`${entry.key}\``,
       suggestHint(entry.key, known, 'it takes no inputs'),
     );
     // A misspelt input is not missing as well.
@@ -133,7 +136,7 @@ function compileWith(
     diagnostics.add(
       'STEP_INPUT_MISSING',
       step.withRange,
-      `${signature.name} needs ${missing.length === 1 ? 'the input' : 'the inputs'} ${names.join(', ')}`,
+      `${taker} needs ${missing.length === 1 ? 'the input' : 'the inputs'} ${names.join(', ')}`,
       offered.length > 0 ? `for instance ${offered.join(', ')}` : (missing[0]?.[1].summary ?? ''),
     );
   }

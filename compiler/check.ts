@@ -12,6 +12,7 @@ import type { PlanStep } from '../core/plan.js';
 import { ERROR, foreachOutputs, repeatOutputs, RUN } from './block-types.js';
 import { checkReachable } from './check-catch.js';
 import { checkParallel, type BlockPlan } from './check-parallel.js';
+import { compileCall, type CalledFile } from './check-call.js';
 import { compileUses } from './check-uses.js';
 import { collectNames } from './collect-names.js';
 import { impliedBy, knownFrom } from './conditions.js';
@@ -19,7 +20,7 @@ import type { Diagnostics } from './diagnostic.js';
 import { compileExpression, type CompiledExpression } from './expression.js';
 import { FINALLY_TIMEOUT_MS } from './parse-finally-timeout.js';
 import { withDefaults } from './parse-options.js';
-import type { Defaults, InputDeclaration, Located, Pipeline, Step } from './pipeline.js';
+import type { CallStep, Defaults, InputDeclaration, Located, Pipeline, Step } from './pipeline.js';
 import { Facts, Visible, type Scope } from './scope.js';
 import type { StepSignature } from './step-signature.js';
 import { bareSource, compileTemplate } from './template.js';
@@ -57,9 +58,15 @@ export function checkPipeline(
   pipeline: Pipeline,
   signatures: readonly StepSignature[],
   diagnostics: Diagnostics,
+  openCalled: (step: CallStep) => CalledFile | null,
 ): CheckedPipeline {
-  const checker = new Checker(signatures, pipeline.defaults, diagnostics);
-  const file = collectNames(pipeline.steps, diagnostics);
+  const opened = new Map<CallStep, CalledFile | null>();
+  const file = collectNames(pipeline.steps, diagnostics, (step) => {
+    const called = openCalled(step);
+    opened.set(step, called);
+    return called?.longestPath ?? 0;
+  });
+  const checker = new Checker(signatures, pipeline.defaults, diagnostics, opened);
   const scope: Scope = {
     inputs: pipeline.inputsBroken ? UNKNOWN : inputsType(pipeline.inputs),
     run: RUN,
@@ -120,8 +127,15 @@ class Checker {
   readonly #signatures: ReadonlyMap<string, StepSignature>;
   readonly #defaults: Defaults;
   readonly #diagnostics: Diagnostics;
+  readonly #called: ReadonlyMap<CallStep, CalledFile | null>;
 
-  constructor(signatures: readonly StepSignature[], defaults: Defaults, diagnostics: Diagnostics) {
+  constructor(
+    signatures: readonly StepSignature[],
+    defaults: Defaults,
+    diagnostics: Diagnostics,
+    called: ReadonlyMap<CallStep, CalledFile | null>,
+  ) {
+    this.#called = called;
     this.#defaults = defaults;
     this.#signatures = new Map(signatures.map((signature) => [signature.name, signature]));
     this.#diagnostics = diagnostics;
@@ -182,6 +196,12 @@ class Checker {
       case 'step': {
         const written = { ...step, options: withDefaults(step.options, this.#defaults) };
         const { plan, outputs } = compileUses(written, this.#signatures, inner, this.#diagnostics);
+        this.#succeed(step, outputs, scope, test);
+        return { plan: { ...guarded, ...plan }, stops: false };
+      }
+      case 'pipeline': {
+        const called = this.#called.get(step) ?? null;
+        const { plan, outputs } = compileCall(step, called, inner, this.#diagnostics);
         this.#succeed(step, outputs, scope, test);
         return { plan: { ...guarded, ...plan }, stops: false };
       }

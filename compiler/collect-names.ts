@@ -1,24 +1,32 @@
 import type { Diagnostics } from './diagnostic.js';
-import type { Step } from './pipeline.js';
+import type { CallStep, Step } from './pipeline.js';
 import { FileNames, type IdPlace } from './scope.js';
 
 /** A server takes no activity id beyond 1,000 characters, and a run that asks for one hangs. */
 const MAX_PATH_LENGTH = 800;
 
-/** Every id of a file, with its place; what is wrong with ids and paths is told. */
-export function collectNames(steps: readonly Step[], diagnostics: Diagnostics): FileNames {
+/**
+ * Every id of a file, with its place; what is wrong with ids and paths is told. `longestIn` is the length of the longest
+ * path in the file that a step calls.
+ */
+export function collectNames(
+  steps: readonly Step[],
+  diagnostics: Diagnostics,
+  longestIn: (step: CallStep) => number,
+): FileNames {
   const ids = new Map<string, IdPlace>();
   const broken = new Set<string>();
   const visit = (list: readonly Step[], foreach: readonly string[], prefix: number): void => {
     for (const step of list) {
       const length = prefix + step.key.length;
-      const isLong = length > MAX_PATH_LENGTH;
+      const inCalled = step.kind === 'pipeline' ? longestIn(step) : 0;
+      const isLong = length + inCalled > MAX_PATH_LENGTH;
       // Told where it is passed; the steps inside are too long for the same reason.
       if (isLong) {
         diagnostics.add(
           'ID_INVALID',
           step.range,
-          `the path of this step is longer than ${MAX_PATH_LENGTH} characters`,
+          `the path of ${inCalled === 0 ? 'this step' : 'a step in the file that this step calls'} is longer than ${MAX_PATH_LENGTH} characters`,
           'use shorter ids, or fewer blocks inside of blocks',
         );
       }
@@ -31,7 +39,7 @@ export function collectNames(steps: readonly Step[], diagnostics: Diagnostics): 
             range,
             foreach,
             kind: step.kind,
-            hasOutputs: ['step', 'foreach', 'repeat'].includes(step.kind),
+            hasOutputs: ['step', 'foreach', 'repeat', 'pipeline'].includes(step.kind),
           });
         } else {
           const line = diagnostics.source.text.slice(0, first.range.start).split('\n').length;
@@ -68,6 +76,7 @@ function innerSteps(step: Step): readonly Step[] {
     case 'step':
     case 'wait':
     case 'stop':
+    case 'pipeline':
     case 'broken':
       return [];
   }

@@ -14,6 +14,15 @@ const NEEDS_MISPLACED: readonly (readonly [string, string])[] = [
   ],
 ];
 
+const CALL_MISPLACED: readonly (readonly [string, string])[] = [
+  'timeout',
+  'attempt_timeout',
+  'heartbeat',
+  'retry',
+  'on',
+  'on_failure',
+].map((key) => [key, 'give it to the steps of the called file: each has options of its own']);
+
 const REPEAT_MISPLACED: readonly (readonly [string, string])[] = ['limit', 'every', 'until'].map(
   (key) => [key, `write it inside: \`repeat: { ${key}: … }\``],
 );
@@ -78,6 +87,7 @@ function parseStep(
       ...(mayNeed ? [] : NEEDS_MISPLACED),
       ...(kind === 'step' ? MISPLACED_INPUTS : []),
       ...(kind === 'repeat' ? REPEAT_MISPLACED : []),
+      ...(kind === 'pipeline' ? CALL_MISPLACED : []),
     ]),
   });
   const id = parseId(reader, diagnostics);
@@ -179,6 +189,19 @@ function parseKind(
       return parseWait(reader, diagnostics, base);
     case 'stop':
       return parseStop(reader, diagnostics, base);
+    case 'pipeline': {
+      const file = reader.text('pipeline');
+      if (file === undefined) return null;
+      const summary = reader.get('summary');
+      return {
+        ...base,
+        kind,
+        file: { value: String(file.value), range: file.range },
+        withRange: reader.has('with') ? reader.keyRange('with') : file.range,
+        with: parseWith(reader),
+        ...(summary === undefined ? {} : { summary }),
+      };
+    }
   }
 }
 

@@ -54,6 +54,7 @@ export type Step =
   | IfStep
   | WaitStep
   | StopStep
+  | CallStep
   | BrokenStep;
 
 export interface UsesStep extends StepBase {
@@ -150,6 +151,18 @@ interface WaitStep extends StepBase {
 interface StopStep extends StepBase {
   readonly kind: 'stop';
   readonly reason: SourceNode;
+}
+
+/** `pipeline`: calls the pipeline of another file. */
+export interface CallStep extends StepBase {
+  readonly kind: 'pipeline';
+  /** The file, as the author names it. */
+  readonly file: Located<string>;
+  /** Place of the `with` key, of the file's name where there is none. */
+  readonly withRange: Range;
+  /** Null when it is misspelt or no map, which is told. */
+  readonly with: readonly Entry[] | null;
+  readonly summary?: SourceNode;
 }
 
 /** What is already reported. `ids` are the ids in it: references to them are no further mistake. */

@@ -4,7 +4,7 @@ import { headOf, isLater, refuseLater } from './read-map.js';
 import { suggest } from './suggest.js';
 import type { MapNode, SourceNode } from './yaml.js';
 
-const LATER_KINDS = ['approve', 'pipeline'] as const;
+const LATER_KINDS = ['approve'] as const;
 
 /** Keys of every step. */
 export const COMMON = ['id', 'if'];
@@ -28,6 +28,7 @@ export const KEYS = {
   if: ['then', 'else'],
   wait: ['wait'],
   stop: ['stop'],
+  pipeline: ['pipeline', 'with', 'summary'],
 } as const;
 
 export type Kind = keyof typeof KEYS;
@@ -43,6 +44,7 @@ const KIND_KEYS: readonly (readonly [string, Kind])[] = [
   ['else', 'if'],
   ['wait', 'wait'],
   ['stop', 'stop'],
+  ['pipeline', 'pipeline'],
 ];
 
 /**
@@ -94,7 +96,7 @@ export function kindOf(node: MapNode, diagnostics: Diagnostics): Kind | MapNode 
     'STEP_KIND',
     headOf(node),
     keys.includes('if') ? 'an `if` needs `then`, or a step beside it' : 'this step does nothing',
-    'a step has `uses`, `foreach`, `repeat`, `parallel`, `try`, `wait`, `stop`, or `if` with `then`',
+    'a step has `uses`, `foreach`, `repeat`, `parallel`, `try`, `wait`, `stop`, `pipeline`, or `if` with `then`',
   );
   return null;
 }

@@ -37,6 +37,8 @@ export function innerBlocks(step: PlanStep): readonly InnerBlock[] {
     case 'step':
     case 'wait':
     case 'stop':
+    // What it calls is a part of the run with a state of its own.
+    case 'pipeline':
       return [];
   }
 }

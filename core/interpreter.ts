@@ -26,11 +26,12 @@ import type {
   TryStep,
 } from './plan.js';
 import { findStepPath, isInside, unknownStepReport } from './plan-paths.js';
-import type { Powers, ShieldLimit } from './powers.js';
+import type { CalledPlan, PartRequest, Powers, ShieldLimit } from './powers.js';
 import { runActivityStep } from './run-activity-step.js';
 import { runForeach } from './run-foreach.js';
 import { runParallel } from './run-parallel.js';
 import { runRepeat } from './run-repeat.js';
+import { runSubPipeline } from './run-sub-pipeline.js';
 import {
   MAX_RUN_OUTPUT_BYTES,
   type RunResult,
@@ -47,6 +48,8 @@ export interface RunOptions {
   readonly roundId: string;
   /** Path or id of the step after which the run ends as stopped, with UNTIL_REACHED; inside items: its path. */
   readonly until?: string;
+  /** Path of the step that calls this pipeline, with a slash: its steps' paths begin so. `until` is then a path. */
+  readonly prefix?: string;
 }
 
 /** Runs a plan from a state to its end. Rejects only with a cancellation, or with an error that is a bug. */
@@ -56,23 +59,11 @@ export async function interpret(
   run: RunOptions,
   powers: Powers,
 ): Promise<RunResult> {
-  const frame: Frame = {
-    names: {
-      inputs: plan.inputs,
-      run: { id: run.runId, round: run.roundId, pipeline: plan.pipeline },
-    },
-    steps: {},
-  };
   try {
-    const until = run.until === undefined ? null : untilPath(plan, run.until);
+    const { until: name, prefix } = run;
+    const until = name === undefined ? null : prefix === undefined ? untilPath(plan, name) : name;
     const states = new StepStates(plan.inputs, initial, powers);
-    await new Interpreter(states, powers, until).block(plan.steps, '', frame);
-    const outputs: Record<string, Json> = {};
-    for (const [name, template] of plan.outputs) {
-      outputs[name] = expression(null, `output ${name}`, () =>
-        evaluateTemplate(template, scopeOf(frame)),
-      );
-    }
+    const outputs = await new Interpreter(run, states, powers, until).plan(plan, prefix ?? '');
     assertSize('The outputs of the run', outputs, MAX_RUN_OUTPUT_BYTES, null);
     return { status: 'succeeded', outputs };
   } catch (error) {
@@ -97,14 +88,33 @@ function untilPath(plan: Plan, name: string): string {
 }
 
 class Interpreter {
+  readonly #ids: RunOptions;
   readonly #states: StepStates;
   readonly #powers: Powers;
   readonly #until: string | null;
 
-  constructor(states: StepStates, powers: Powers, until: string | null) {
+  constructor(run: RunOptions, states: StepStates, powers: Powers, until: string | null) {
+    this.#ids = run;
     this.#states = states;
     this.#powers = powers;
     this.#until = until;
+  }
+
+  /** The outputs of a plan whose steps have all ended well; `prefix` begins their paths. */
+  async plan(plan: CalledPlan, prefix: string): Promise<{ [name: string]: Json }> {
+    const { runId, roundId } = this.#ids;
+    const frame: Frame = {
+      names: { inputs: plan.inputs, run: { id: runId, round: roundId, pipeline: plan.pipeline } },
+      steps: {},
+    };
+    await this.block(plan.steps, prefix, frame);
+    const outputs: Record<string, Json> = {};
+    for (const [name, template] of plan.outputs) {
+      outputs[name] = expression(null, `output ${name}`, () =>
+        evaluateTemplate(template, scopeOf(frame)),
+      );
+    }
+    return outputs;
   }
 
   async block(steps: readonly PlanStep[], prefix: string, frame: Frame): Promise<void> {
@@ -143,7 +153,7 @@ class Interpreter {
           ...(before?.broken === undefined ? {} : { broken: before.broken }),
           ...(before?.finallyAt === undefined ? {} : { finallyAt: before.finallyAt }),
         });
-      const outputs = await this.#run(step, path, frame);
+      const outputs = await this.#outputsOf(step, path, frame);
       const now = this.#states.get(path);
       const after: StepState = {
         status: 'succeeded',
@@ -155,6 +165,8 @@ class Interpreter {
       };
       this.#states.set(path, after);
       exposeOutputs(step, after, frame);
+      // Nothing reads them any more.
+      if (step.kind === 'pipeline') this.#states.forgetOutputs(step.called.steps, `${path}/`);
       return false;
     } catch (error) {
       this.#states.recordEnd(path, uses, startedAt, error);
@@ -162,7 +174,7 @@ class Interpreter {
     }
   }
 
-  #run(step: PlanStep, path: string, frame: Frame): Promise<JsonObject | null> {
+  #outputsOf(step: PlanStep, path: string, frame: Frame): Promise<JsonObject | null> {
     const run = { states: this.#states, powers: this.#powers };
     switch (step.kind) {
       case 'step':
@@ -185,6 +197,8 @@ class Interpreter {
         return runWait(step, path, frame, run);
       case 'stop':
         return this.#stop(step, path, frame);
+      case 'pipeline':
+        return runSubPipeline(step, path, frame, (request) => this.#part(request));
     }
   }
 
@@ -321,6 +335,26 @@ class Interpreter {
       },
       'stopped',
     );
+  }
+
+  /** Runs what a step calls: where there is a power for it elsewhere, with what is known of its steps, else in place. */
+  async #part(request: Omit<PartRequest, 'steps' | 'until'>): Promise<RunResult> {
+    const { path, plan } = request;
+    const runPart = this.#powers.runPart?.bind(this.#powers);
+    if (runPart === undefined) {
+      return { status: 'succeeded', outputs: await this.plan(plan, `${path}/`) };
+    }
+    const until = this.#until;
+    try {
+      return await runPart({
+        ...request,
+        steps: this.#states.inside(path),
+        ...(until !== null && isInside(until, path) ? { until } : {}),
+      });
+    } finally {
+      // From here on the part's own state tells of its steps.
+      this.#states.forgetInside(path);
+    }
   }
 
   /** Ends the run behind the step that `until` names, also where the run did not come by it. */

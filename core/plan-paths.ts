@@ -14,7 +14,9 @@ export function findStepPath(plan: Plan, name: string): string | null {
   const entries = entriesOf(plan.steps, '');
   const pattern = toPattern(name);
   if (entries.some(({ path }) => path === pattern)) return name;
-  return entries.find(({ id }) => id === name)?.path ?? null;
+  // An id is unique in its file only: that of the file itself goes before one of a file that it calls.
+  const named = entries.filter(({ id }) => id === name).sort((a, b) => a.calls - b.calls);
+  return named[0]?.path ?? null;
 }
 
 /** The path with `#*` in place of the numbers of items. */
@@ -44,17 +46,20 @@ export function unknownStepReport(plan: Plan, name: string): ErrorReport {
 interface Entry {
   readonly path: string;
   readonly id?: string;
+  /** How many files were called on the way to it. */
+  readonly calls: number;
 }
 
-function entriesOf(steps: readonly PlanStep[], prefix: string): Entry[] {
+function entriesOf(steps: readonly PlanStep[], prefix: string, calls = 0): Entry[] {
   return steps.flatMap((step) => {
     const path = `${prefix}${step.key}`;
     return [
-      { path, ...(step.id === undefined ? {} : { id: step.id }) },
-      ...(hasItems(step) ? [{ path: `${path}#*` }] : []),
+      { path, calls, ...(step.id === undefined ? {} : { id: step.id }) },
+      ...(hasItems(step) ? [{ path: `${path}#*`, calls }] : []),
       ...innerBlocks(step).flatMap(({ steps: inner, infix }) =>
-        entriesOf(inner, `${path}${infix}`),
+        entriesOf(inner, `${path}${infix}`, calls),
       ),
+      ...(step.kind === 'pipeline' ? entriesOf(step.called.steps, `${path}/`, calls + 1) : []),
     ];
   });
 }

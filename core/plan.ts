@@ -1,6 +1,7 @@
 import type { Expr, Template } from './expression.js';
 import type { Json } from './json.js';
 import type { NoticeEvent } from './notice.js';
+import type { ValueKind } from './value-kind.js';
 
 /** The only interpreter there is; a Plan of another version is refused by name. */
 export const IR_VERSION = 1;
@@ -37,7 +38,15 @@ export interface Network {
 }
 
 export type PlanStep =
-  ActivityStep | ForeachStep | RepeatStep | ParallelStep | TryStep | IfStep | WaitStep | StopStep;
+  | ActivityStep
+  | ForeachStep
+  | RepeatStep
+  | ParallelStep
+  | TryStep
+  | IfStep
+  | WaitStep
+  | StopStep
+  | PipelineStep;
 
 interface StepBase {
   /** The step's `id`; absent when nothing refers to it. */
@@ -184,4 +193,34 @@ export interface WaitStep extends StepBase {
 export interface StopStep extends StepBase {
   readonly kind: 'stop';
   readonly reason: Template;
+}
+
+/** `pipeline`: the steps of another file, in a workflow of their own; its outputs are the outputs of that file. */
+export interface PipelineStep extends StepBase {
+  readonly kind: 'pipeline';
+  readonly with: ReadonlyArray<readonly [string, Template]>;
+  /** What a value must be whose type only the run knows, by the name of the input. */
+  readonly checks?: { readonly [input: string]: ValueKind };
+  readonly called: CalledPipeline;
+  readonly summary?: Template;
+}
+
+/** A checked pipeline as part of the Plan of the one that calls it; its inputs are bound when it is called. */
+export interface CalledPipeline {
+  /** Name of the pipeline. */
+  readonly pipeline: string;
+  readonly summary?: string;
+  /** The file as the caller names it. */
+  readonly file: string;
+  /** SHA-256 of the file's bytes, lower-case hex. */
+  readonly sourceSha256: string;
+  readonly inputs: readonly CalledInput[];
+  readonly steps: readonly PlanStep[];
+  readonly outputs: Plan['outputs'];
+}
+
+interface CalledInput {
+  readonly name: string;
+  /** What it is when it is not given, or null. Without one it is then left out. */
+  readonly default?: Json;
 }

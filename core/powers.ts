@@ -1,8 +1,8 @@
 /** What the interpreter is handed: it holds no timer, no clock and no I/O of its own. */
 import type { ErrorReport } from './error.js';
 import type { JsonObject } from './json.js';
-import type { StepOptions } from './plan.js';
-import type { StepState } from './run-state.js';
+import type { Plan, StepOptions } from './plan.js';
+import type { RunResult, RunState, StepState } from './run-state.js';
 import type { ProgramCall } from './step-call.js';
 
 /** One start of one step, as the interpreter asks for it. */
@@ -47,6 +47,21 @@ export interface ShieldLimit {
   readonly passed: () => void;
 }
 
+/** The plan of a part of a run; the version and the network are those of the run. */
+export type CalledPlan = Omit<Plan, 'irVersion' | 'network'>;
+
+/** A part of a run with a plan of its own: the pipeline that the step at `path` calls. */
+export interface PartRequest {
+  /** The paths of the part's steps begin with it, and a slash. */
+  readonly path: string;
+  readonly plan: CalledPlan;
+  /** What is known of the part's steps: it begins from there. */
+  readonly steps: RunState['steps'];
+  /** Path of a step of the part, after which it ends as stopped. */
+  readonly until?: string;
+  readonly summary: string | null;
+}
+
 /** What the interpreter cannot do by itself. Every promise may reject with a cancellation. */
 export interface Powers {
   /** `note` shows for people what the step waits for; null takes it away. */
@@ -56,6 +71,12 @@ export interface Powers {
    * first.
    */
   decide(path: string, error: ErrorReport, untilMs: number | null): Promise<StepDecision | null>;
+  /**
+   * Runs a part of the run to its end elsewhere, as `interpret` does with the path as its `prefix`. It ends as
+   * `cancelled` when it was cancelled and the run was not; with the run it is cancelled, its `finally` is waited for,
+   * and this rejects. Absent: parts are run in place, in the state of the run.
+   */
+  runPart?(request: PartRequest): Promise<RunResult>;
   sleep(ms: number, summary: string): Promise<void>;
   /** Milliseconds since the epoch. */
   now(): number;

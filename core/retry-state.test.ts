@@ -2,7 +2,15 @@ import { createHash } from 'node:crypto';
 import { array, assert, asyncProperty, boolean, constantFrom, nat } from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { fail, ok, run, type World } from '../test/support/interpreter-world.js';
-import { expr, foreachOf, output, planOf, stepMaker } from '../test/support/plan-makers.js';
+import {
+  callOf,
+  expr,
+  foreachOf,
+  input,
+  output,
+  planOf,
+  stepMaker,
+} from '../test/support/plan-makers.js';
 import type { Expr, Template } from './expression.js';
 import type { ActivityStep, Plan, PlanStep } from './plan.js';
 import type { StepOutcome, StepRequest } from './powers.js';
@@ -271,7 +279,7 @@ function makePlan(seed: readonly number[]): Plan {
     Array.from({ length: 1 + pick(3) }, () => make(depth, visible));
   const make = (depth: number, visible: Expr[]): PlanStep => {
     const id = `s${ids++}`;
-    switch (depth === 0 ? 5 : pick(11)) {
+    switch (depth === 0 ? 5 : pick(12)) {
       case 1: {
         const inside = [...visible];
         const steps = list(depth - 1, inside);
@@ -319,6 +327,22 @@ function makePlan(seed: readonly number[]): Plan {
         const caught = list(depth - 1, [...visible]);
         const clause = { errors: ['DISK_FULL'], as: 'error', steps: caught };
         return { kind: 'try', id, key: id, steps, catch: [clause], finally: [] };
+      }
+      case 10: {
+        // It reads what it is given, and gives all that it made.
+        const given: Template = { t: 'list', items: visible.map(expr) };
+        const inside: Expr[] = [input('given')];
+        const steps = list(depth - 1, inside);
+        visible.push(output(id, 'all'));
+        return callOf(
+          id,
+          steps,
+          {
+            inputs: [{ name: 'given' }],
+            outputs: [['all', { t: 'list', items: inside.map(expr) }]],
+          },
+          { with: [['given', given]] },
+        );
       }
       case 4:
         return step(id, { if: { op: 'lit', value: false } });

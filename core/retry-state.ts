@@ -18,6 +18,7 @@ import type {
   ForeachStep,
   IfStep,
   ParallelStep,
+  PipelineStep,
   Plan,
   PlanStep,
   RepeatStep,
@@ -92,6 +93,8 @@ function keepStep(step: PlanStep, path: string, keeping: Keeping): boolean {
       return state?.status === 'succeeded';
     case 'stop':
       return false;
+    case 'pipeline':
+      return keepPipeline(step, path, state, keeping);
   }
 }
 
@@ -220,7 +223,7 @@ function keepTry(
 function keepAgain(step: PlanStep, path: string, keeping: Keeping): boolean {
   const state = keeping.states[path];
   if (state === undefined) return true;
-  const gives = ['step', 'foreach', 'repeat'].includes(step.kind);
+  const gives = ['step', 'foreach', 'repeat', 'pipeline'].includes(step.kind);
   if (state.status === 'succeeded' && gives) {
     const recorded = Object.hasOwn(keeping.recorded, path) ? keeping.recorded[path] : undefined;
     const outputs = state.outputs ?? (step.kind === 'step' ? recorded : undefined);
@@ -255,6 +258,21 @@ function keepIf(
     : keepList(step.else, `${path}/else/`, keeping);
   if (!whole || state?.status !== 'succeeded' || hasTarget(path, keeping)) return false;
   return keepWhole(path, state, keeping);
+}
+
+/**
+ * A call stays with its outputs; else of the called steps those up to the first that does not stay. All of them, and
+ * the outputs forgotten: the call runs again without a step, and gives what it gave.
+ */
+function keepPipeline(
+  { called }: PipelineStep,
+  path: string,
+  state: StepState | undefined,
+  keeping: Keeping,
+): boolean {
+  const whole = staysWhole(called.steps, path, keeping) && state?.status === 'succeeded';
+  if (whole && state.outputs !== undefined) return keepWhole(path, state, keeping);
+  return keepList(called.steps, `${path}/`, keeping) && whole;
 }
 
 /** True when nothing inside of a block, or of an item, has to be dropped although the block succeeded. */
@@ -296,6 +314,7 @@ function itemsOf(path: string, states: Keeping['states']): number[] {
 
 function changesOutside(step: PlanStep): boolean {
   if (step.kind === 'step') return step.effect === true;
+  if (step.kind === 'pipeline') return step.called.steps.some(changesOutside);
   return innerBlocks(step).some(({ steps }) => steps.some(changesOutside));
 }
 

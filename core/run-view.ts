@@ -41,25 +41,30 @@ export interface RunView {
  */
 const MAX_PENDING_IN_ITEMS = 1_000;
 
-/** The view of a run, with the steps in document order; those not reached yet are `pending`. */
+/**
+ * The view of a run, or of the part of it whose steps' paths begin with `prefix`, with the steps in document order;
+ * those not reached yet are `pending`. The steps of a called pipeline are in the view of that part.
+ */
 export function toRunView(
   plan: Plan,
   states: StepStates,
   run: { readonly runId: string; readonly roundId: string },
   result: RunResult,
+  prefix = '',
 ): RunView {
   return {
     ...run,
     pipeline: plan.pipeline,
     status: result.status,
-    stage: stageOf(plan, states),
+    stage: stageOf(plan, states, prefix),
     outputs: result.outputs,
-    steps: stepViews(plan.steps, '', {
+    steps: stepViews(plan.steps, prefix, {
       runId: run.runId,
       states,
       itemCounts: itemCountsOf(states),
       inItem: false,
       isOver: false,
+      blocks: onDemand(() => blocksOf(states)),
       left: { pending: MAX_PENDING_IN_ITEMS },
     }),
     ...(result.error === undefined ? {} : { error: result.error }),
@@ -67,10 +72,10 @@ export function toRunView(
 }
 
 /** The key of the outermost step that is running, else of the last one that began. */
-export function stageOf(plan: Plan, states: StepStates): string {
+export function stageOf(plan: Plan, states: StepStates, prefix = ''): string {
   let stage = '';
   for (const step of plan.steps) {
-    const status = states.get(step.key)?.status;
+    const status = states.get(`${prefix}${step.key}`)?.status;
     if (status === 'running' || status === 'parked') return step.key;
     if (status !== undefined && status !== 'skipped') stage = step.key;
   }
@@ -85,6 +90,8 @@ interface Listing {
   readonly inItem: boolean;
   /** The item has succeeded: nothing in it is pending. Of a long run its steps are not known any more. */
   readonly isOver: boolean;
+  /** Paths inside of which the states know something. */
+  readonly blocks: () => ReadonlySet<string>;
   /** Shared by the whole view. */
   readonly left: { pending: number };
 }
@@ -112,7 +119,26 @@ function itemCountsOf(states: StepStates): Map<string, number> {
   return counts;
 }
 
+function blocksOf(states: StepStates): ReadonlySet<string> {
+  const blocks = new Set<string>();
+  for (const path of states.keys()) {
+    for (let at = path.indexOf('/'); at !== -1; at = path.indexOf('/', at + 1))
+      blocks.add(path.slice(0, at));
+  }
+  return blocks;
+}
+
+/** Most plans call nothing, and a view is made at every step. */
+function onDemand<T>(make: () => T): () => T {
+  let made: { readonly value: T } | null = null;
+  return () => (made ??= { value: make() }).value;
+}
+
 function innerViews(step: PlanStep, path: string, listing: Listing): StepView[] {
+  if (step.kind === 'pipeline') {
+    // A state that knows of them: the part has not begun yet, or was put together from records.
+    return listing.blocks().has(path) ? stepViews(step.called.steps, `${path}/`, listing) : [];
+  }
   return innerBlocks(step).flatMap(({ steps, infix }) => {
     if (!hasItems(step)) return stepViews(steps, `${path}${infix}`, listing);
     const views: StepView[] = [];

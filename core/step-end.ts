@@ -55,7 +55,7 @@ export function finallyTimedOut(path: string, timeoutMs: number): StepEnd {
 /** Ends the run with STATE_TOO_LARGE when `value` is larger than may travel. */
 export function assertSize(
   what: string,
-  value: JsonObject,
+  value: JsonObject | object,
   limit: number,
   path: string | null,
 ): void {

@@ -2,6 +2,7 @@ import { hasItems, innerBlocks } from './inner-blocks.js';
 import { jsonSizeBytes } from './json-size.js';
 import type { Json } from './json.js';
 import type { PlanStep } from './plan.js';
+import { isInside } from './plan-paths.js';
 import type { Powers } from './powers.js';
 import {
   FINALLY_RESERVE_BYTES,
@@ -106,6 +107,19 @@ export class StepStates {
       for (const { steps: inner, infix } of innerBlocks(step)) {
         this.forgetOutputs(inner, `${path}${infix}`);
       }
+    }
+  }
+
+  /** What is known of the steps inside a step, by path. */
+  inside(path: string): RunState['steps'] {
+    return Object.fromEntries([...this.#steps].filter(([inner]) => isInside(inner, path)));
+  }
+
+  forgetInside(path: string): void {
+    for (const [inner, state] of this.#steps) {
+      if (!isInside(inner, path)) continue;
+      this.#stateBytes -= sizeOf(inner, state);
+      this.#steps.delete(inner);
     }
   }
 

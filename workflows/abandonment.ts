@@ -25,6 +25,13 @@ export class Abandonment {
     for (const tell of this.#interested) tell();
   }
 
+  /** Calls `body` once waiting is given up, at once when it was before; the result ends the interest in it. */
+  tell(body: () => void): () => void {
+    if (this.#isGiven) body();
+    this.#interested.add(body);
+    return () => void this.#interested.delete(body);
+  }
+
   forAnything(): GivenUp {
     return this.#when(() => true).givenUp;
   }

@@ -119,6 +119,8 @@ export interface RunArgs {
     /** Those that are set where the run was started; absent: those that the worker has. */
     readonly hooks?: readonly Hook[];
   };
+  /** This workflow is a part of a run, and not the run: it acts as that run, and holds no lock. */
+  readonly part?: RunPart;
   /** Workflow id of the lock that this run must hold: one run at a time for a task and a hotkey. */
   readonly lockId?: string;
   /** Only where an execution goes on with a run whose history had grown long. */
@@ -137,6 +139,20 @@ export interface CarriedOver {
   readonly queue?: string;
 }
 
+/** Which part of which run a child workflow is. */
+interface RunPart {
+  readonly runId: string;
+  /** Path of the step that it is run for; the paths of its own steps begin with it. */
+  readonly path: string;
+  /** It was cancelled before it began: what its state has begun is ended, with its `finally`. */
+  readonly cancelled?: true;
+}
+
+/** Workflow id of a part of a run. */
+export function partId(runId: string, path: string): string {
+  return `${runId}/${path}`;
+}
+
 /** Memo of a run under the key `adit`: readable with all workers down. */
 export interface RunMemo {
   readonly pipeline: string;
@@ -144,4 +160,6 @@ export interface RunMemo {
   readonly sourceSha256: string;
   /** The run's evidence folder, on the machine that started it. */
   readonly evidence: string;
+  /** Present in a child workflow: the run that it is a part of, and the path of the part. */
+  readonly part?: { readonly runId: string; readonly path: string };
 }

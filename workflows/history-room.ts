@@ -13,7 +13,9 @@ const MAX_TASK_BYTES = 2 * 1024 * 1024;
  * A step that no longer fits into the history fails here, in order: the server itself would end the run
  * without its `finally`, whose steps may use what is kept back for them.
  */
-export function historyIsFull({ path }: StepRequest): StepOutcome | null {
+export function historyIsFull({
+  path,
+}: Pick<StepRequest, 'path'>): (StepOutcome & { kind: 'failed' }) | null {
   const { historyLength, historySize } = workflowInfo();
   if (path.includes('/finally/')) return null;
   if (historyLength <= MAX_HISTORY_EVENTS && historySize <= MAX_HISTORY_BYTES) return null;

@@ -58,6 +58,7 @@ import { releaseAfterReset, takeRoundLock } from './round-lock.js';
 import { createPlace } from './place.js';
 import { Shields } from './shields.js';
 import { createStage } from './stage.js';
+import { createRunChild } from './run-child.js';
 import { createRunStep } from './run-step.js';
 import { wasReset } from './was-reset.js';
 
@@ -78,12 +79,14 @@ export async function runPipeline(args: RunArgs): Promise<RunView> {
       'PLAN_VERSION_UNKNOWN',
     );
   }
-  const run = { runId: workflowInfo().workflowId, roundId: args.roundId };
+  const { part } = args;
+  const run = { runId: part?.runId ?? workflowInfo().workflowId, roundId: args.roundId };
+  const prefix = part === undefined ? '' : `${part.path}/`;
   const initial: RunState = args.state ?? { steps: {} };
   let steps: ReadonlyMap<string, StepState> = new Map(Object.entries(initial.steps));
   let result: RunResult = { status: 'running', outputs: {} };
   let stage = '';
-  const view = (): RunView => toRunView(plan, steps, run, result);
+  const view = (): RunView => toRunView(plan, steps, run, result, prefix);
   const decisions = new Decisions(initial.decisions, () => steps);
   const abandonment = new Abandonment(args.carried?.abandoned);
   const shields = new Shields(args.carried?.forced);
@@ -106,7 +109,7 @@ export async function runPipeline(args: RunArgs): Promise<RunView> {
   const shownStage = createStage();
   let changes = 0;
   const show = (): void => {
-    const now = result.status === 'running' ? stageOf(plan, steps) : result.status;
+    const now = result.status === 'running' ? stageOf(plan, steps, prefix) : result.status;
     const moved = now !== stage;
     stage = now;
     changes += 1;
@@ -126,10 +129,18 @@ export async function runPipeline(args: RunArgs): Promise<RunView> {
   });
   const place = createPlace(run.runId, args.carried?.queue);
   const runStep = createRunStep(args, run, { abandonment, place });
+  const runChild = createRunChild(args, run, { abandonment, place, shields });
   const powers: Powers = {
     runStep: async (request, note) => {
       await makeRoom(jsonSizeBytes(request.input));
       return historyIsFull(request) ?? handover.during(() => runStep(request, note));
+    },
+    runPart: async (request) => {
+      await makeRoom(jsonSizeBytes(request));
+      const full = historyIsFull(request);
+      return full === null
+        ? handover.during(() => runChild(request))
+        : { status: 'failed', outputs: {}, error: full.error };
     },
     decide: async (path, error, untilMs) => {
       // A run whose history is from before there were decisions ended here as stopped.
@@ -159,8 +170,14 @@ export async function runPipeline(args: RunArgs): Promise<RunView> {
     const refusal =
       args.lockId === undefined ? null : await takeRoundLock(args.lockId, args.carried);
     const { until, deadlineMs } = args;
-    const options = { ...run, ...(until === undefined ? {} : { until }) };
-    const interpreted = (): Promise<RunResult> => interpret(plan, initial, options, powers);
+    const options = {
+      ...run,
+      ...(until === undefined ? {} : { until }),
+      ...(part === undefined ? {} : { prefix }),
+    };
+    const begin = part?.cancelled === true ? cancelled : at;
+    const interpreted = (): Promise<RunResult> =>
+      begin(() => interpret(plan, initial, options, powers));
     const whole = (): Promise<RunResult> =>
       args.endsAtDeadline !== true || deadlineMs === undefined
         ? interpreted()
@@ -205,6 +222,19 @@ export async function runPipeline(args: RunArgs): Promise<RunView> {
   return view();
 }
 
+function at<T>(body: () => Promise<T>): Promise<T> {
+  return body();
+}
+
+/** Runs `body` as it goes on in a run that is cancelled. */
+function cancelled<T>(body: () => Promise<T>): Promise<T> {
+  const scope = new CancellationScope();
+  return scope.run(() => {
+    scope.cancel();
+    return body();
+  });
+}
+
 /** Writes the end of the run into the evidence folder. A run does not fail for want of it. */
 async function finish(view: RunView, args: RunArgs): Promise<void> {
   if (args.searchAttributes) upsertSearchAttributes([{ key: VERDICT, value: view.status }]);
@@ -215,13 +245,15 @@ async function finish(view: RunView, args: RunArgs): Promise<void> {
     startToCloseTimeout: '20s',
     summary: 'write the end of the run into its evidence folder',
   });
-  const sizeBytes = jsonSizeBytes({ ...view }) + jsonSizeBytes({ ...args.plan });
+  // The plan of a part is in that of the run.
+  const written = args.part === undefined ? { plan: args.plan } : { part: args.part.path };
+  const sizeBytes = jsonSizeBytes({ ...view }) + jsonSizeBytes({ ...written });
   if (sizeBytes > MAX_RECORD_BYTES) {
     log.warn('The end of the run is too large for its evidence folder.', { sizeBytes });
     return;
   }
   try {
-    await record?.({ view, plan: args.plan });
+    await record?.({ view, ...written });
   } catch (error) {
     log.warn('The end of the run could not be recorded in its evidence folder.', {
       reason: errorMessage(error),

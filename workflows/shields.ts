@@ -9,6 +9,7 @@ import { clipSummary } from './clip-summary.js';
 export class Shields {
   readonly #run = CancellationScope.current();
   readonly #open = new Set<CancellationScope>();
+  readonly #interested = new Set<() => void>();
   #isForced: boolean;
 
   /** Made in the scope of the whole run. `isForced`: it was said to an earlier execution of the run. */
@@ -32,6 +33,14 @@ export class Shields {
     if (this.#isForced) return;
     this.#isForced = true;
     this.#cancelWithRun();
+    for (const tell of this.#interested) tell();
+  }
+
+  /** Calls `body` once it is forced, at once when it was before; the result ends the interest in it. */
+  tell(body: () => void): () => void {
+    if (this.#isForced) body();
+    this.#interested.add(body);
+    return () => void this.#interested.delete(body);
   }
 
   async #limited<T>(body: () => Promise<T>, { ms, summary, passed }: ShieldLimit): Promise<T> {

@@ -4,6 +4,7 @@
  *   <state>/runs/<runId>/
  *     plan.json               the Plan, written before the run starts
  *     run.json                how the run ended, with the state of every step
+ *     parts/<step path>.json  how a sub-pipeline ended, by the step that called it
  *     steps/<step path>.json  each step's last try: input digest, outputs, error, times
  *   <state>/effects/          the audit of effects: `effect-files.ts`
  */
@@ -20,9 +21,12 @@ export interface Evidence extends EffectFiles {
   directory(runId: string): string;
   writePlan(runId: string, plan: object): Promise<void>;
   writeRun(runId: string, record: object): Promise<void>;
+  writePart(runId: string, stepPath: string, record: object): Promise<void>;
   writeStep(runId: string, stepPath: string, record: object): void;
   /** The recorded end of a run; null when there is none. */
   readRun(runId: string): Promise<JsonObject | null>;
+  /** The recorded end of a sub-pipeline; null when there is none. */
+  readPart(runId: string, stepPath: string): Promise<JsonObject | null>;
   readPlan(runId: string): Promise<JsonObject | null>;
   /** The record of each step's last try, in no particular order; empty when there is none. */
   readSteps(runId: string): Promise<JsonObject[]>;
@@ -36,13 +40,17 @@ export function createEvidence(stateDir: string): Evidence {
   const directory = (runId: string): string => path.join(stateDir, 'runs', fileName(runId));
   const stepFile = (runId: string, stepPath: string): string =>
     path.join(directory(runId), 'steps', `${fileName(stepPath)}.json`);
+  const partFile = (runId: string, stepPath: string): string =>
+    path.join(directory(runId), 'parts', `${fileName(stepPath)}.json`);
   return {
     directory,
     writePlan: (runId, plan) => writeJson(path.join(directory(runId), 'plan.json'), plan),
     writeRun: (runId, record) => writeJson(path.join(directory(runId), 'run.json'), record),
+    writePart: (runId, stepPath, record) => writeJson(partFile(runId, stepPath), record),
     // Two for each step, and the history has the same: not worth the time that a sync takes.
     writeStep: (runId, stepPath, record) => noteJson(stepFile(runId, stepPath), record),
     readRun: (runId) => readJson(path.join(directory(runId), 'run.json')),
+    readPart: (runId, stepPath) => readJson(partFile(runId, stepPath)),
     readPlan: (runId) => readJson(path.join(directory(runId), 'plan.json')),
     async readSteps(runId) {
       const folder = path.join(directory(runId), 'steps');

@@ -5,7 +5,8 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { compilePipeline } from '../../compiler/compile.js';
+import { filesBelow } from '../../cli/pipeline-files.js';
+import { compilePipeline, sourceOf } from '../../compiler/compile.js';
 import { DIAGNOSTIC_CODES, printDiagnostic } from '../../compiler/diagnostic.js';
 import { STEP_TYPES } from '../../activities/registry.js';
 
@@ -18,8 +19,10 @@ const files = topics.flatMap(({ name }) =>
 );
 
 function print(content: Uint8Array | string, file: string): string {
-  const { diagnostics, source } = compilePipeline(content, file, STEP_TYPES);
-  return diagnostics.map((diagnostic) => `${printDiagnostic(diagnostic, source)}\n`).join('\n');
+  const compiled = compilePipeline(content, file, STEP_TYPES, filesBelow(root));
+  return compiled.diagnostics
+    .map((diagnostic) => `${printDiagnostic(diagnostic, sourceOf(compiled, diagnostic))}\n`)
+    .join('\n');
 }
 
 describe('the corpus', () => {

@@ -230,6 +230,69 @@ describe('adit run', () => {
       expect(identifyProcess(victim)).toBeNull();
     });
 
+    test('of a file that calls another shows it, decides in it and retries it as one run', async () => {
+      await pipelineFile(
+        'part.yaml',
+        [
+          'pipeline: part',
+          'inputs: { folder: { type: string } }',
+          'defaults: { retry: { attempts: 1 } }',
+          'steps:',
+          '  - { id: first, uses: process.run, with: { command: "echo once" } }',
+          '  - id: asks',
+          '    uses: process.run',
+          '    with: { command: test -e "$IN/decided", env: { IN: "${{ inputs.folder }}" } }',
+          '    on_failure: ask',
+          '  - id: breaks',
+          '    uses: process.run',
+          '    with: { command: test -e "$IN/mended", env: { IN: "${{ inputs.folder }}" } }',
+          'outputs: { folder: "${{ inputs.folder }}" }',
+        ].join('\n'),
+      );
+      const file = await pipelineFile(
+        'calls.yaml',
+        [
+          'pipeline: calls',
+          'inputs: { folder: { type: string } }',
+          'steps:',
+          '  - { id: gate, pipeline: ./part.yaml, with: { folder: "${{ inputs.folder }}" } }',
+          'outputs: { folder: "${{ steps.gate.folder }}" }',
+        ].join('\n'),
+      );
+      const json = async (...args: string[]): Promise<unknown> =>
+        JSON.parse((await adit([...args, '--json'], { stateDir, env })).stdout);
+      const { runId } = (await json('run', file, '--input', `folder=${folder}`, '--detach')) as {
+        runId: string;
+      };
+      await expect
+        .poll(() => json('decide', runId), { timeout: 60_000, interval: 500 })
+        .toMatchObject({ parked: [{ runId, step: 'gate/asks' }] });
+      expect(await json('decide')).toMatchObject({ parked: [{ runId, step: 'gate/asks' }] });
+      await writeFile(path.join(folder, 'decided'), '');
+      expect(await json('decide', runId, 'gate/asks', '--retry')).toMatchObject({
+        repeated: false,
+      });
+      expect(await json('watch', runId)).toMatchObject({
+        status: 'failed',
+        error: { code: 'PROGRAM_FAILED', step: 'gate/breaks' },
+        steps: [
+          { path: 'gate', uses: 'pipeline', status: 'failed' },
+          { path: 'gate/first', status: 'succeeded' },
+          { path: 'gate/asks', status: 'succeeded' },
+          { path: 'gate/breaks', status: 'failed' },
+        ],
+      });
+      const { runs } = (await json('list')) as { runs: { runId: string; pipeline: string }[] };
+      expect(runs.map(({ pipeline }) => pipeline)).not.toContain('part');
+      expect((await adit(['logs', runId, 'first'], { stateDir, env })).stdout).toBe('once');
+      await writeFile(path.join(folder, 'mended'), '');
+      expect(await json('retry', runId)).toMatchObject({
+        status: 'succeeded',
+        outputs: { folder },
+        reused: ['gate/first', 'gate/asks'],
+      });
+    });
+
     test('of a run that waits because nobody polls its queue says so', async () => {
       const child = execa(
         process.execPath,

@@ -55,6 +55,7 @@ function impatient(steps: readonly PlanStep[]): PlanStep[] {
       case 'parallel':
       case 'wait':
       case 'stop':
+      case 'pipeline':
         // The shipped round has none with steps in it.
         return step;
     }

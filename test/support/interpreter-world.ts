@@ -11,7 +11,7 @@ import type {
   StepOutcome,
   StepRequest,
 } from '../../core/powers.js';
-import type { RunResult, RunState } from '../../core/run-state.js';
+import type { RunResult, RunState, StepState } from '../../core/run-state.js';
 
 class Cancelled extends Error {}
 
@@ -43,12 +43,19 @@ export interface Asked {
 
 /**
  * Runs a plan to its end. Without `decide` nobody is there who could decide for a parked step. A block that cancels
- * what it started cancels the run, unless `nested`, which makes a run ten times slower.
+ * what it started cancels the run, unless `nested`, which makes a run ten times slower. With `parts` sub-pipelines have
+ * states of their own, as in workflows of their own; the states that are seen are then those of all.
  */
 export async function run(
   plan: Plan,
   answer: Answer,
-  options: { initial?: RunState; decide?: Decide; until?: string; nested?: boolean } = {},
+  options: {
+    initial?: RunState;
+    decide?: Decide;
+    until?: string;
+    nested?: boolean;
+    parts?: boolean;
+  } = {},
 ): Promise<World & { result: RunResult | 'cancelled' }> {
   const world = new World(
     answer,
@@ -60,6 +67,7 @@ export async function run(
   );
   const { initial = { steps: {} }, until } = options;
   const ids = { runId: 'run-1', roundId: 'run-1', ...(until === undefined ? {} : { until }) };
+  if (options.parts === true) world.runParts(plan);
   let result: RunResult | 'cancelled';
   try {
     result = await interpret(plan, initial, ids, world.powers);
@@ -157,7 +165,7 @@ export class World {
   readonly asked: Asked[] = [];
   readonly slept: number[] = [];
   readonly states: RunState[] = [];
-  readonly powers: Powers;
+  powers: Powers;
   now = Date.parse('2026-01-01T00:00:00Z');
   readonly #scopes: Scopes;
 
@@ -194,6 +202,35 @@ export class World {
       scoped: (body) => scopes.scoped(body),
       changed: (steps) => this.states.push({ steps: Object.fromEntries(steps) }),
     };
+  }
+
+  /** Gives the power to run parts: each with a state of its own. */
+  runParts(plan: Plan): void {
+    const known = new Map<string, ReadonlyMap<string, StepState>>();
+    const powersOf = (prefix: string): Powers => ({
+      ...this.powers,
+      changed: (steps) => {
+        known.set(prefix, steps);
+        this.states.push({
+          steps: Object.assign({}, ...[...known.values()].map((of) => Object.fromEntries(of))),
+        });
+      },
+      runPart: async ({ path, plan: part, steps, until }) => {
+        this.#scopes.interrupt();
+        return interpret(
+          { irVersion: plan.irVersion, network: plan.network, ...part },
+          { steps },
+          {
+            runId: 'run-1',
+            roundId: 'run-1',
+            prefix: `${path}/`,
+            ...(until === undefined ? {} : { until }),
+          },
+          powersOf(`${path}/`),
+        );
+      },
+    });
+    this.powers = powersOf('');
   }
 
   /** Cancels the run. */

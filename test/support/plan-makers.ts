@@ -1,6 +1,13 @@
 /** Small plans for tests of the interpreter and of the workflow that runs it. */
 import type { Expr, Template } from '../../core/expression.js';
-import type { ActivityStep, ForeachStep, Plan, PlanStep, StepOptions } from '../../core/plan.js';
+import type {
+  ActivityStep,
+  ForeachStep,
+  PipelineStep,
+  Plan,
+  PlanStep,
+  StepOptions,
+} from '../../core/plan.js';
 
 export const lit = (value: string | number | boolean): Template => ({ t: 'value', value });
 
@@ -45,6 +52,38 @@ export function foreachOf(
     limit: 2,
     fail: 'fast',
     steps,
+    ...overrides,
+  };
+}
+
+/** `inputs.<name>` */
+export const input = (name: string): Expr => ({
+  op: 'member',
+  of: { op: 'name', name: 'inputs' },
+  key: name,
+});
+
+/** A step that calls a pipeline with these steps. */
+export function callOf(
+  id: string,
+  steps: readonly PlanStep[],
+  called: Partial<PipelineStep['called']> = {},
+  overrides: Partial<PipelineStep> = {},
+): PipelineStep {
+  return {
+    kind: 'pipeline',
+    id,
+    key: id,
+    with: [],
+    called: {
+      pipeline: `${id}-file`,
+      file: `./${id}.yaml`,
+      sourceSha256: '1'.repeat(64),
+      inputs: [],
+      steps,
+      outputs: [],
+      ...called,
+    },
     ...overrides,
   };
 }

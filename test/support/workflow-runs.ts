@@ -156,10 +156,15 @@ function stepTypeOf(behaviour: Behaviour): StepType {
 }
 
 /** With ADIT_RECORD_HISTORIES set, keeps the histories of each case that are not there yet, for the replay tests. */
-async function recordHistory(handle: WorkflowHandle, client: Client): Promise<void> {
+export async function recordHistory(
+  handle: WorkflowHandle,
+  client: Client,
+  caption?: string,
+): Promise<void> {
   const target = process.env['ADIT_RECORD_HISTORIES'];
   if (target === undefined) return;
-  const name = expect.getState().currentTestName?.split(' > ').at(-1) ?? handle.workflowId;
+  const name =
+    caption ?? expect.getState().currentTestName?.split(' > ').at(-1) ?? handle.workflowId;
   const slug = name
     .replace(/[^A-Za-z]+/g, '-')
     .toLowerCase()

@@ -1,0 +1,113 @@
+/** The parts of a run, sub-pipelines in workflows of their own, put together to the one run that they are. */
+import { isJsonObject } from '../core/json.js';
+import { isInside } from '../core/plan-paths.js';
+import type { RunState, StepState } from '../core/run-state.js';
+import type { RunView, StepView } from '../core/run-view.js';
+import { partId, RUN_STATE_QUERY } from '../workflows/contract.js';
+import type { Session } from './session.js';
+
+/** `uses` of a step that calls a pipeline. */
+const CALL = 'pipeline';
+
+/** Most parts of a run that are read for one look at it. */
+const MAX_PARTS = 500;
+const READ_AT_ONCE = 10;
+
+/** The view with the steps of its parts below the steps that call them; a part that `read` does not find is left out. */
+export async function withParts(
+  view: RunView,
+  read: (call: StepView) => Promise<RunView | null>,
+): Promise<RunView> {
+  const calls = view.steps.filter(isBegun).slice(0, MAX_PARTS);
+  if (calls.length === 0) return view;
+  const parts = new Map<string, readonly StepView[]>();
+  for (let at = 0; at < calls.length; at += READ_AT_ONCE) {
+    const some = calls.slice(at, at + READ_AT_ONCE).map(async (call) => {
+      const part = await read(call);
+      if (part !== null) parts.set(call.path, (await withParts(part, read)).steps);
+    });
+    await Promise.all(some);
+  }
+  const steps: StepView[] = [];
+  let open: string | null = null;
+  for (const step of view.steps) {
+    // What the run itself knew of them is what the part began from.
+    if (open !== null && isInside(step.path, open)) continue;
+    steps.push(step, ...(parts.get(step.path) ?? []));
+    open = parts.has(step.path) ? step.path : null;
+  }
+  return { ...view, steps };
+}
+
+function isBegun({ uses, status }: StepView): boolean {
+  return uses === CALL && status !== 'pending' && status !== 'skipped';
+}
+
+/** Workflow ids of the parts that are under way. */
+export function openParts(view: RunView): string[] {
+  const open = view.steps.filter(({ uses, status }) => uses === CALL && status === 'running');
+  return open.map(({ path }) => partId(view.runId, path));
+}
+
+/** Workflow id of that part of a run, or of the run itself, in which the step at `path` is. */
+export function workflowOf(view: RunView, runId: string, path: string): string {
+  const calls = view.steps.filter((step) => isBegun(step) && isInside(path, step.path));
+  const innermost = calls.map((call) => call.path).sort((a, b) => b.length - a.length)[0];
+  return innermost === undefined ? runId : partId(view.runId, innermost);
+}
+
+/**
+ * The state of a run, with what its parts know of their steps: of those that have not succeeded, and of those that
+ * `isWanted`. Throws when no worker answers.
+ */
+export async function queryWholeState(
+  session: Session,
+  runId: string,
+  options: { readonly timeoutMs: number; readonly isWanted?: (path: string) => boolean },
+): Promise<RunState> {
+  const { timeoutMs, isWanted = () => false } = options;
+  const steps: { [path: string]: StepState } = {};
+  let own: RunState | null = null;
+  const left = [runId];
+  for (let id = left.shift(); id !== undefined; id = left.shift()) {
+    const state = await queryState(session, id, timeoutMs, id !== runId);
+    if (state === null) continue;
+    own ??= state;
+    for (const [path, step] of Object.entries(state.steps)) {
+      steps[path] = step;
+      const isDone = step.status === 'skipped' || (step.status === 'succeeded' && step.outputs);
+      if (step.uses === CALL && (!isDone || isWanted(path))) left.push(partId(runId, path));
+    }
+  }
+  return { ...own, steps };
+}
+
+/** Null for a part that never began. */
+async function queryState(
+  session: Session,
+  id: string,
+  timeoutMs: number,
+  isPart: boolean,
+): Promise<RunState | null> {
+  const { WorkflowNotFoundError } = await import('@temporalio/client');
+  try {
+    const state: unknown = await session.client.withDeadline(Date.now() + timeoutMs, () =>
+      session.client.workflow.getHandle(id).query(RUN_STATE_QUERY),
+    );
+    if (isRunState(state)) return state;
+  } catch (error) {
+    if (isPart && error instanceof WorkflowNotFoundError) return null;
+    throw error;
+  }
+  throw new Error('Its answer is not understood.');
+}
+
+function isRunState(value: unknown): value is RunState {
+  return (
+    isJsonObject(value) &&
+    isJsonObject(value['steps']) &&
+    Object.values(value['steps']).every(
+      (step) => isJsonObject(step) && typeof step['status'] === 'string',
+    )
+  );
+}
