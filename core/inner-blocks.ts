@@ -35,6 +35,7 @@ export function innerBlocks(step: PlanStep): readonly InnerBlock[] {
         ...(step.else.length === 0 ? [] : [{ steps: step.else, infix: '/else/', title: 'else' }]),
       ];
     case 'step':
+    case 'approve':
     case 'wait':
     case 'stop':
       return [];

@@ -1,6 +1,7 @@
 /** What the interpreter is handed: it holds no timer, no clock and no I/O of its own. */
 import type { ErrorReport } from './error.js';
 import type { JsonObject } from './json.js';
+import type { OpenApproval } from './open-approval.js';
 import type { StepOptions } from './plan.js';
 import type { StepState } from './run-state.js';
 import type { ProgramCall } from './step-call.js';
@@ -48,6 +49,11 @@ export interface Powers {
    * first.
    */
   decide(path: string, error: ErrorReport, untilMs: number | null): Promise<StepDecision | null>;
+  /**
+   * Waits until an approval is over, or its time is. Meanwhile answers come to its `take`, each after `problemOf` had
+   * nothing against it.
+   */
+  approve(approval: OpenApproval): Promise<void>;
   sleep(ms: number, summary: string): Promise<void>;
   /** Milliseconds since the epoch. */
   now(): number;

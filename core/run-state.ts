@@ -1,5 +1,6 @@
 import type { ErrorReport } from './error.js';
 import type { Json } from './json.js';
+import type { ApprovalState } from './open-approval.js';
 
 export type StepStatus =
   'pending' | 'running' | 'parked' | 'succeeded' | 'failed' | 'stopped' | 'skipped' | 'cancelled';
@@ -37,6 +38,8 @@ export interface StepState {
   readonly againAt?: string;
   /** When the pause of a `wait` is over, ISO 8601, UTC: what was settled when it began. */
   readonly waitsUntil?: string;
+  /** Of an `approve` step: who has approved what. It stays when the step has ended. */
+  readonly approval?: ApprovalState;
   readonly startedAt?: string;
   readonly endedAt?: string;
   readonly outputs?: { readonly [name: string]: Json };

@@ -36,13 +36,19 @@ import type { Powers } from '../core/powers.js';
 import type { RunResult, RunState, StepState } from '../core/run-state.js';
 import { stageOf, toRunView, type RunView } from '../core/run-view.js';
 import { Abandonment } from './abandonment.js';
+import { Approvals } from './approvals.js';
 import { clipSummary } from './clip-summary.js';
 import {
   ABANDON_SIGNAL,
+  APPROVAL_QUERY,
+  APPROVE_UPDATE,
   DECIDE_UPDATE,
   RECORD_ACTIVITY,
   RUN_STATE_QUERY,
   STATE_QUERY,
+  type Approval,
+  type ApprovalResult,
+  type ApprovalView,
   type Decision,
   type DecisionResult,
   type RunArgs,
@@ -80,6 +86,7 @@ export async function runPipeline(args: RunArgs): Promise<RunView> {
   let stage = '';
   const view = (): RunView => toRunView(plan, steps, run, result);
   const decisions = new Decisions(initial.decisions, () => steps);
+  const approvals = new Approvals(decisions, () => steps);
   const abandonment = new Abandonment(args.carried?.abandoned);
   const handover = new Handover();
   const state = (): RunState => ({
@@ -94,12 +101,21 @@ export async function runPipeline(args: RunArgs): Promise<RunView> {
     (decision) => decisions.take(decision),
     { validator: (decision) => decisions.validate(decision) },
   );
+  setHandler(
+    defineUpdate<ApprovalResult, [Approval]>(APPROVE_UPDATE),
+    (approval) => approvals.take(approval),
+    { validator: (approval) => approvals.validate(approval) },
+  );
+  setHandler(defineQuery<ApprovalView | null, [string]>(APPROVAL_QUERY), (path) =>
+    approvals.view(path),
+  );
   setHandler(defineSignal(ABANDON_SIGNAL), () => abandonment.give());
 
   const shownStage = createStage();
   let changes = 0;
   const show = (): void => {
-    const now = result.status === 'running' ? stageOf(plan, steps) : result.status;
+    const waits = approvals.isWaiting ? ' (waits for approval)' : '';
+    const now = result.status === 'running' ? `${stageOf(plan, steps)}${waits}` : result.status;
     const moved = now !== stage;
     stage = now;
     changes += 1;
@@ -126,6 +142,12 @@ export async function runPipeline(args: RunArgs): Promise<RunView> {
       // However long the run is: somebody has to see this.
       setCurrentDetails(progressTable(view()));
       return decisions.wait(path, untilMs);
+    },
+    approve: async (approval) => {
+      const over = approvals.wait(approval);
+      show();
+      setCurrentDetails(progressTable(view()));
+      await over;
     },
     sleep: (ms, summary) => sleep(ms, { summary: clipSummary(summary) }),
     now: () => Date.now(),

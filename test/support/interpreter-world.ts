@@ -3,6 +3,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import type { ErrorReport } from '../../core/error.js';
 import { interpret } from '../../core/interpreter.js';
 import type { JsonObject } from '../../core/json.js';
+import type { OpenApproval } from '../../core/open-approval.js';
 import type { Plan } from '../../core/plan.js';
 import type { Powers, StepDecision, StepOutcome, StepRequest } from '../../core/powers.js';
 import type { RunResult, RunState } from '../../core/run-state.js';
@@ -26,6 +27,7 @@ type Answer = (
   world: World,
   note: (text: string | null) => void,
 ) => MaybeLater<StepOutcome>;
+type Approve = (approval: OpenApproval, world: World) => MaybeLater<void>;
 type Decide = (asked: Asked, world: World) => MaybeLater<StepDecision | null>;
 
 /** What was asked of a person. */
@@ -42,13 +44,23 @@ export interface Asked {
 export async function run(
   plan: Plan,
   answer: Answer,
-  options: { initial?: RunState; decide?: Decide; until?: string; nested?: boolean } = {},
+  options: {
+    initial?: RunState;
+    decide?: Decide;
+    approve?: Approve;
+    until?: string;
+    nested?: boolean;
+  } = {},
 ): Promise<World & { result: RunResult | 'cancelled' }> {
   const world = new World(
     answer,
     options.decide ??
       (({ path }) => {
         throw new Error(`Nobody decides for ${path}.`);
+      }),
+    options.approve ??
+      (({ path }) => {
+        throw new Error(`Nobody approves ${path}.`);
       }),
     options.nested === true ? nestedScopes() : oneScope(),
   );
@@ -130,7 +142,7 @@ export class World {
   now = Date.parse('2026-01-01T00:00:00Z');
   readonly #scopes: Scopes;
 
-  constructor(answer: Answer, decide: Decide, scopes: Scopes) {
+  constructor(answer: Answer, decide: Decide, approve: Approve, scopes: Scopes) {
     this.#scopes = scopes;
     const interruptible = (): void => scopes.interrupt();
     this.powers = {
@@ -149,6 +161,11 @@ export class World {
         const decision = await decide(asked, this);
         interruptible();
         return decision;
+      },
+      approve: async (approval) => {
+        interruptible();
+        await approve(approval, this);
+        interruptible();
       },
       sleep: async (ms) => {
         interruptible();
