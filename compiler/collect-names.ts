@@ -31,7 +31,7 @@ export function collectNames(steps: readonly Step[], diagnostics: Diagnostics): 
             range,
             foreach,
             kind: step.kind,
-            hasOutputs: ['step', 'foreach', 'repeat'].includes(step.kind),
+            hasOutputs: ['step', 'foreach', 'repeat', 'approve'].includes(step.kind),
           });
         } else {
           const line = diagnostics.source.text.slice(0, first.range.start).split('\n').length;
@@ -66,6 +66,7 @@ function innerSteps(step: Step): readonly Step[] {
     case 'if':
       return [...step.then, ...step.else];
     case 'step':
+    case 'approve':
     case 'wait':
     case 'stop':
     case 'broken':

@@ -1,4 +1,5 @@
 import type { Diagnostics, Range } from './diagnostic.js';
+import { parseApprove } from './parse-approve.js';
 import { parseAs, parseId } from './parse-names.js';
 import { MISPLACED_INPUTS, parseCodes, parseOptions } from './parse-options.js';
 import type { Branch, CatchClause, Located, Step } from './pipeline.js';
@@ -13,9 +14,15 @@ const NEEDS_MISPLACED: readonly (readonly [string, string])[] = [
   ],
 ];
 
-const REPEAT_MISPLACED: readonly (readonly [string, string])[] = ['limit', 'every', 'until'].map(
-  (key) => [key, `write it inside: \`repeat: { ${key}: … }\``],
-);
+/** Keys that belong into the map behind the key of the step's kind. */
+const INSIDE: Partial<Record<Kind, readonly string[]>> = {
+  repeat: ['limit', 'every', 'until'],
+  approve: ['show', 'fields', 'expires', 'quorum', 'summary'],
+};
+
+function insideOf(kind: Kind): (readonly [string, string])[] {
+  return (INSIDE[kind] ?? []).map((key) => [key, `write it inside: \`${kind}: { ${key}: … }\``]);
+}
 
 /** The steps of one list. `what` names it in messages. */
 export function parseSteps(node: SourceNode, what: string, diagnostics: Diagnostics): Step[] {
@@ -71,12 +78,15 @@ function parseStep(
   }
   if (typeof kind === 'object') return parseStep(kind, index, diagnostics, mayNeed);
   const reader = new MapReader(node, diagnostics, {
-    what: kind === 'step' ? 'a step' : `${kind === 'if' ? 'an' : 'a'} \`${kind}\` step`,
+    what:
+      kind === 'step'
+        ? 'a step'
+        : `${kind === 'if' || kind === 'approve' ? 'an' : 'a'} \`${kind}\` step`,
     keys: [...COMMON, ...KEYS[kind], ...(mayNeed ? ['needs'] : [])],
     misplaced: new Map([
       ...(mayNeed ? [] : NEEDS_MISPLACED),
       ...(kind === 'step' ? MISPLACED_INPUTS : []),
-      ...(kind === 'repeat' ? REPEAT_MISPLACED : []),
+      ...insideOf(kind),
     ]),
   });
   const id = parseId(reader, diagnostics);
@@ -173,6 +183,10 @@ function parseKind(
       if (!['catch', 'finally'].some((key) => reader.has(key) || reader.isReported(key)))
         reader.required('finally', 'or `catch`; without either `try` changes nothing');
       return { ...base, kind, steps, catch: clauses, finally: last };
+    }
+    case 'approve': {
+      const approve = parseApprove(reader, diagnostics);
+      return approve === null ? null : { ...base, kind, ...approve };
     }
     case 'wait':
       return parseWait(reader, diagnostics, base);

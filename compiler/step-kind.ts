@@ -4,7 +4,7 @@ import { headOf, isLater, refuseLater } from './read-map.js';
 import { suggest } from './suggest.js';
 import type { MapNode, SourceNode } from './yaml.js';
 
-const LATER_KINDS = ['approve', 'pipeline'] as const;
+const LATER_KINDS = ['pipeline'] as const;
 
 /** Keys of every step. */
 export const COMMON = ['id', 'if'];
@@ -26,6 +26,7 @@ export const KEYS = {
   parallel: ['parallel', 'limit', 'fail'],
   try: ['try', 'catch', 'finally'],
   if: ['then', 'else'],
+  approve: ['approve'],
   wait: ['wait'],
   stop: ['stop'],
 } as const;
@@ -41,6 +42,7 @@ const KIND_KEYS: readonly (readonly [string, Kind])[] = [
   ['try', 'try'],
   ['then', 'if'],
   ['else', 'if'],
+  ['approve', 'approve'],
   ['wait', 'wait'],
   ['stop', 'stop'],
 ];
@@ -94,7 +96,7 @@ export function kindOf(node: MapNode, diagnostics: Diagnostics): Kind | MapNode 
     'STEP_KIND',
     headOf(node),
     keys.includes('if') ? 'an `if` needs `then`, or a step beside it' : 'this step does nothing',
-    'a step has `uses`, `foreach`, `repeat`, `parallel`, `try`, `wait`, `stop`, or `if` with `then`',
+    'a step has `uses`, `foreach`, `repeat`, `parallel`, `try`, `approve`, `wait`, `stop`, or `if` with `then`',
   );
   return null;
 }
