@@ -1,5 +1,6 @@
 import type { RunView, StepView } from '../core/run-view.js';
 import { WORKFLOW_TYPE } from '../workflows/contract.js';
+import { clean } from './output.js';
 import { ownName } from './own-name.js';
 import { queryView } from './run-record.js';
 import type { Session } from './session.js';
@@ -18,9 +19,18 @@ export function parkedIn(view: RunView): StepView[] {
   return view.steps.filter(({ status }) => status === 'parked');
 }
 
-/** The command that shows what is asked. */
-export function decideCommand(runId: string, step: string): string {
-  return `${ownName()} decide ${runId} ${quoted(step)}`;
+/** The command that shows what is asked; safe to print. */
+export function decideCommand(
+  runId: string,
+  { path, approval }: Pick<StepView, 'path' | 'approval'>,
+): string {
+  const command = approval === undefined ? 'decide' : 'approve';
+  return `${ownName()} ${command} ${clean(runId)} ${quoted(clean(path, 1_000))}`;
+}
+
+/** What a step waits for, in a word. */
+export function awaited({ approval }: Pick<StepView, 'approval'>): string {
+  return approval === undefined ? 'a decision' : 'approval';
 }
 
 /** A shell would take `#` for nothing inside a word, but not everything else. */
