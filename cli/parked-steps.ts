@@ -33,8 +33,8 @@ export function awaited({ approval }: Pick<StepView, 'approval'>): string {
   return approval === undefined ? 'a decision' : 'approval';
 }
 
-/** A shell would take `#` for nothing inside a word, but not everything else. */
-function quoted(text: string): string {
+/** One word of a shell. It would take `#` for nothing inside a word, but not everything else. */
+export function quoted(text: string): string {
   return /^[A-Za-z0-9@%_+=:,./#-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }
 

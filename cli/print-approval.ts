@@ -3,6 +3,7 @@ import { printFields, type AnswerField } from '../core/answer-fields.js';
 import { isJsonObject, type Json } from '../core/json.js';
 import type { ApprovalView } from '../workflows/contract.js';
 import { clean, paint, print } from './output.js';
+import { quoted } from './parked-steps.js';
 import { createPrintableOutput } from './printable-output.js';
 import { toFileRef, type ShownFile } from './shown-files.js';
 
@@ -71,7 +72,7 @@ function printFile(file: FileOrProblem, command: string, mask: (text: string) =>
     return;
   }
   const { head, ref } = file;
-  const whole = `${command} --file ${/^[\w.-]+$/.test(file.name) ? file.name : `'${clean(file.name)}'`}`;
+  const whole = `${command} --file ${quoted(clean(file.name))}`;
   if (head.includes(0)) {
     print(`  ${name} is no text; all of it: ${whole}`);
     return;

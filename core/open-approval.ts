@@ -10,6 +10,7 @@
 import { isSameAnswer, printFields, readFields, type AnswerField } from './answer-fields.js';
 import { jsonSizeBytes } from './json-size.js';
 import type { Json, JsonObject } from './json.js';
+import { plainText } from './plain-text.js';
 
 /** What a person is shown and asked; the digest is that of its canonical JSON. */
 export interface AskedApproval {
@@ -109,7 +110,7 @@ export class OpenApproval {
       return invalid(`${path} no longer waits for approval.`, 'See what became of it in the run.');
     if (action !== 'approve' && action !== 'reject')
       return invalid('An answer says `approve` or `reject`.', 'Send one of the two.');
-    if (typeof by !== 'string' || by.trim() === '' || jsonSizeBytes(by) > MAX_NAME_BYTES)
+    if (typeof by !== 'string' || nameOf(by) === '' || jsonSizeBytes(by) > MAX_NAME_BYTES)
       return invalid(
         `An answer says whose it is, in at most ${MAX_NAME_BYTES} bytes.`,
         'Give a name.',
@@ -125,7 +126,7 @@ export class OpenApproval {
         : invalid('A rejection has no fields.', 'Leave them out, or say more in its reason.');
     if (approved.some((voice) => isSamePerson(voice.by, by)))
       return invalid(
-        `${by.trim()} has approved ${path} already; a person counts once.`,
+        `${nameOf(by)} has approved ${path} already; a person counts once.`,
         `It has ${approved.length} of ${this.#state.quorum}; another person must approve.`,
       );
     const read = readFields(this.asked.fields, fields);
@@ -146,7 +147,7 @@ export class OpenApproval {
 
   /** Counts an answer that has no problem. `at` is now, ISO 8601, UTC. */
   take({ action, by, reason, fields }: ApprovalAnswer, at: string): void {
-    const voice: Voice = { by: by.trim(), at, ...(reason === undefined ? {} : { reason }) };
+    const voice: Voice = { by: nameOf(by), at, ...(reason === undefined ? {} : { reason }) };
     if (action === 'reject') this.#state = { ...this.#state, rejected: voice };
     else {
       const read = readFields(this.asked.fields, fields);
@@ -175,9 +176,14 @@ export function approvalNote({ approved, quorum, expiresAt }: ApprovalState): st
   return `waits for approval${count}${expiresAt === undefined ? '' : `, until ${expiresAt}`}`;
 }
 
-/** Blanks around a name and its case make nobody another person. */
+/** A name as it is shown: on one line, without what a terminal obeys. */
+function nameOf(by: string): string {
+  return plainText(by, MAX_NAME_BYTES);
+}
+
+/** Blanks around a name, its case and what is not seen of it make nobody another person. */
 function isSamePerson(left: string, right: string): boolean {
-  return left.trim().toLowerCase() === right.trim().toLowerCase();
+  return nameOf(left).toLowerCase() === nameOf(right).toLowerCase();
 }
 
 function changed(path: string, given: unknown, digest: string): Refusal {

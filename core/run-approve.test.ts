@@ -132,6 +132,9 @@ describe('an approval', () => {
         expect(() => answer(approval, here, { by: 'ada ', fields })).toThrow(
           'ada has approved go already; a person counts once.',
         );
+        expect(() => answer(approval, here, { by: 'A\u200eda\u001b', fields })).toThrow(
+          'Ada has approved go already',
+        );
         expect(() => answer(approval, here, { by: 'bob', fields: { lane: 'careful' } })).toThrow(
           'All who approve go answer alike, and Ada has answered {"lane":"fast"}.',
         );

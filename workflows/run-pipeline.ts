@@ -128,6 +128,17 @@ export async function runPipeline(args: RunArgs): Promise<RunView> {
     else shownStage.showLast(now);
   };
 
+  let draws = false;
+  /** Once for all that begins to wait at the same moment: many items may. */
+  const drawSoon = (): void => {
+    if (draws) return;
+    draws = true;
+    void Promise.resolve().then(() => {
+      draws = false;
+      setCurrentDetails(progressTable(view()));
+    });
+  };
+
   const makeRoom = createRoom();
   const place = createPlace(run.runId, args.carried?.queue);
   const runStep = createRunStep(args, run, { abandonment, place });
@@ -146,7 +157,7 @@ export async function runPipeline(args: RunArgs): Promise<RunView> {
     approve: async (approval) => {
       const over = approvals.wait(approval);
       show();
-      setCurrentDetails(progressTable(view()));
+      drawSoon();
       await over;
     },
     sleep: (ms, summary) => sleep(ms, { summary: clipSummary(summary) }),

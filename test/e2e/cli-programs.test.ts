@@ -485,7 +485,7 @@ test('an approval is shown with its files, bound to them, and given once', async
     file,
     `pipeline: programs
 steps:
-  - { id: make, uses: process.run, with: { command: "printf 'one\\n\\033[31mred\\n'" } }
+  - { id: make, uses: process.run, with: { command: "printf 'one\\\\n\\\\033[31mred\\\\n'" } }
   - id: go
     approve:
       summary: Publish?
@@ -497,11 +497,10 @@ outputs: { lane: '\${{ steps.go.lane }}' }
   );
   const { runId } = (await callJson('run', file, '--detach')) as { runId: string };
   await expect
-    .poll(async () => (await callJson('approve', runId))['approvals'], { timeout: 30_000 })
-    .toMatchObject([{ runId, step: 'go', quorum: 1, approved: [] }]);
+    .poll(() => callJson('approve', runId), { timeout: 30_000 })
+    .toMatchObject({ approvals: [{ runId, step: 'go', quorum: 1, approved: [] }] });
   expect((await call('show', runId)).stdout).toContain(`approve ${runId} go`);
   expect((await call('list')).stdout).toContain('waits for approval: go');
-  expect((await call('decide', runId)).stdout).toContain(`approve ${runId} go`);
   const misled = await call('decide', runId, 'go', '--retry');
   expect(misled.exitCode).toBe(1);
   expect(misled.stderr).toContain('waits for approval, not for a decision');
@@ -529,7 +528,6 @@ outputs: { lane: '\${{ steps.go.lane }}' }
   const refusals: [string[], number, string][] = [
     [answer, 1, 'The file log cannot be shown:'],
     [[...answer, '--digest', '0'.repeat(64)], 1, 'The answer is for something else'],
-    [[...answer.slice(0, 4), '--digest', digest], 2, 'The field `lane` is missing.'],
   ];
   for (const [args, exitCode, message] of refusals) {
     const refused = await call(...args);
