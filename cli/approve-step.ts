@@ -137,7 +137,8 @@ export async function answerApproval(
       return;
     }
     const again = repeated === true ? ' (it had been counted before)' : '';
-    const count = action === 'approve' ? `: ${String(approved)} of ${String(quorum)}` : '';
+    const count =
+      action === 'approve' && quorum !== 0 ? `: ${String(approved)} of ${String(quorum)}` : '';
     const word = action === 'approve' ? 'Approved' : 'Rejected';
     print(`${word} by ${clean(by)}: ${clean(step.path)} of ${runId}${count}${again}.`);
     print(paint.dim(`For what has the digest ${clean(digest)}.`));

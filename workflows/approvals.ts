@@ -9,6 +9,9 @@ import { clipSummary } from './clip-summary.js';
 import type { Approval, ApprovalResult, ApprovalView } from './contract.js';
 import { invalid, isObject, refusal, type Decisions } from './decisions.js';
 
+/** By then the interpreter has come to it, or the run ends before it. */
+const COMING_MS = 20_000;
+
 export class Approvals {
   readonly #steps: () => ReadonlyMap<string, StepState>;
   readonly #decisions: Decisions;
@@ -55,6 +58,7 @@ export class Approvals {
     const { step } = answer;
     if (this.#decisions.isCounted(answer)) return;
     const approval = this.#open.get(String(step));
+    if (approval === undefined && this.#isComing(String(step))) return;
     if (approval === undefined) throw this.#notWaiting(String(step));
     const problem = approval.problemOf(answer, Date.now());
     if (problem !== null) throw refused(problem);
@@ -62,8 +66,10 @@ export class Approvals {
   }
 
   /** Counts an answer that was validated. */
-  take(answer: Approval): ApprovalResult {
+  async take(answer: Approval): Promise<ApprovalResult> {
     const { id, step, action } = answer;
+    if (!this.#open.has(step) && this.#isComing(step))
+      await condition(() => this.#open.has(step), COMING_MS);
     const approval = this.#open.get(step);
     if (!this.#decisions.isCounted({ ...answer })) {
       const problem = approval?.problemOf({ ...answer }, Date.now());
@@ -77,6 +83,12 @@ export class Approvals {
     }
     const { approved = [], quorum = 0 } = this.#steps().get(step)?.approval ?? {};
     return { step, action, repeated: true, approved: approved.length, quorum };
+  }
+
+  /** A run that goes on from a state may be answered before its interpreter has come to where it waits. */
+  #isComing(step: string): boolean {
+    const { status, approval } = this.#steps().get(step) ?? {};
+    return status === 'parked' && approval !== undefined;
   }
 
   #notWaiting(step: string): Error {

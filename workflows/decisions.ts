@@ -40,8 +40,9 @@ export class Decisions {
     this.#steps = steps;
     this.#counted = new Map(Object.entries(initial ?? {}));
     // A run that goes on from a state may be asked before its interpreter has come to where it waits.
-    for (const [path, { status }] of steps())
-      if (status === 'parked') this.#waiters.set(path, { decision: null });
+    for (const [path, { status, approval }] of steps())
+      if (status === 'parked' && approval === undefined)
+        this.#waiters.set(path, { decision: null });
   }
 
   /** Those that were counted, by id. */

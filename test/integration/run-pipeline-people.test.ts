@@ -282,7 +282,7 @@ describe.each([
         // The update id is another one: that the answer's id counts once the run itself knows.
         const other = await start(plan, { state });
         for (const one of [handle, other]) {
-          await untilStep(one, 'go', ({ status }) => status === 'parked');
+          // Of the other one perhaps before its interpreter has come to the step.
           expect(await approve(one, ada)).toEqual({
             step: 'go',
             action: 'approve',
