@@ -71,6 +71,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     register: async (program) => (await import('./commands/decide.js')).registerDecide(program),
   },
   {
+    name: 'approve',
+    summary: 'Approve or reject what a run shows, and list what waits for approval.',
+    register: async (program) => (await import('./commands/approve.js')).registerApprove(program),
+  },
+  {
     name: 'ps',
     summary: 'List the programs of this machine, and its devices.',
     register: async (program) => (await import('./commands/ps.js')).registerPs(program),

@@ -1,22 +1,20 @@
 /** `adit decide`: what waits for a person, what is asked, and the answer. */
 import { randomUUID } from 'node:crypto';
-import { isJsonObject } from '../core/json.js';
 import type { RunView, StepView } from '../core/run-view.js';
-import { DECIDE_UPDATE, type Decision } from '../workflows/contract.js';
+import { DECIDE_UPDATE } from '../workflows/contract.js';
+import { printWaiting } from './list-approvals.js';
+import { findStep, readOpenRun, sendAnswer } from './answer-run.js';
 import type { DecideOptions } from './commands/decide.js';
 import { effectLines, effectOf, effectToJson } from './effect-lines.js';
 import { CliFailure } from './failure.js';
-import { findStepPath, isNamed } from './find-step.js';
-import { unknownRun } from './follow-run.js';
+import { isNamed } from './find-step.js';
 import { clean, cleanLines, note, paint, print, printJson } from './output.js';
 import { ownName } from './own-name.js';
 import { decideCommand, findParked, parkedIn, type ParkedStep } from './parked-steps.js';
 import { assertOutputs, toDecision, type Answer } from './read-decision.js';
-import { describeRun, evidenceRoots, queryView, toErrorJson, toRunStatus } from './run-record.js';
+import { evidenceRoots, toErrorJson } from './run-record.js';
 import { workflowOf } from './run-parts.js';
-import { openSession, type Session } from './session.js';
-
-const UPDATE_TIMEOUT_MS = 15_000;
+import { openSession } from './session.js';
 
 /** Lists the steps that wait for a person: of one run, or of all that are open. */
 export async function listParked(options: DecideOptions, runId: string | undefined): Promise<void> {
@@ -32,7 +30,8 @@ export async function listParked(options: DecideOptions, runId: string | undefin
     if (options.json === true) {
       printJson({ parked: parked.map(parkedToJson) });
     } else if (parked.length === 0) print('Nothing waits for a decision.');
-    else parked.forEach(printParked);
+    else
+      parked.forEach((one) => (one.step.approval === undefined ? printParked : printWaiting)(one));
     if (silent.length > 0) {
       note(`No worker answered for ${silent.length} open runs: ${silent.slice(0, 5).join(', ')}`);
     }
@@ -62,7 +61,7 @@ export async function showParked(
     }
     printParked({ runId, step });
     if (effect !== null) for (const line of effectLines(effect)) print(line);
-    const command = decideCommand(runId, step.path);
+    const command = decideCommand(runId, step);
     print(`
 Answers:
   ${command} --retry
@@ -88,11 +87,16 @@ export async function decideStep(
     const step = options.id === undefined ? findParkedStep(view, given) : findStep(view, given);
     if (answer.action === 'value') assertOutputs(step.uses, answer.outputs);
     const decision = toDecision(answer, step.path, options, randomUUID());
-    const repeated = await sendDecision(session, workflowOf(view, runId, step.path), decision);
+    const { repeated = false } = await sendAnswer(
+      session,
+      workflowOf(view, runId, step.path),
+      DECIDE_UPDATE,
+      decision,
+    );
     if (options.json === true) {
       printJson({ runId, step: step.path, action: decision.action, id: decision.id, repeated });
     } else {
-      const again = repeated ? ' (it had been counted before)' : '';
+      const again = repeated === true ? ' (it had been counted before)' : '';
       print(`Decided: ${decision.action} for ${clean(step.path)} of ${runId}${again}.`);
       print(`Follow it with: ${ownName()} watch ${runId}`);
     }
@@ -101,84 +105,18 @@ export async function decideStep(
   }
 }
 
-async function sendDecision(session: Session, runId: string, decision: Decision): Promise<boolean> {
-  const client = await import('@temporalio/client');
-  try {
-    const result: unknown = await session.client.withDeadline(Date.now() + UPDATE_TIMEOUT_MS, () =>
-      session.client.workflow
-        .getHandle(runId)
-        .executeUpdate(DECIDE_UPDATE, { args: [decision], updateId: decision.id }),
-    );
-    return isJsonObject(result) && result['repeated'] === true;
-  } catch (error) {
-    if (error instanceof client.WorkflowUpdateFailedError) throw toRefusal(error.cause, decision);
-    if (error instanceof client.WorkflowUpdateRPCTimeoutOrCancelledError || isDeadline(error)) {
-      throw new CliFailure(
-        'WORKER_SILENT',
-        `No worker has taken the decision within ${UPDATE_TIMEOUT_MS / 1000} s; whether it counts is not known.`,
-        {
-          hint: `Start a worker, then repeat the command with --id ${decision.id}: it counts once.`,
-        },
-      );
-    }
-    if (error instanceof client.WorkflowNotFoundError) throw runEnded(runId);
-    throw error;
-  }
-}
-
-/** The validator's words: a code as the failure's type, and the way out in its details. */
-function toRefusal(cause: unknown, decision: Decision): CliFailure {
-  const { type, message, details } = (cause ?? {}) as {
-    type?: unknown;
-    message?: unknown;
-    details?: unknown;
-  };
-  const detail: unknown = Array.isArray(details) ? details[0] : null;
-  const hint = isJsonObject(detail) && typeof detail['hint'] === 'string' ? detail['hint'] : '';
-  return new CliFailure(
-    typeof type === 'string' && type !== '' ? type : 'DECISION_INVALID',
-    typeof message === 'string' && message !== ''
-      ? message
-      : `The run refused the decision for ${decision.step}.`,
-    { hint },
-  );
-}
-
-function isDeadline(error: unknown): boolean {
-  for (let at = error; at instanceof Error; at = at.cause) {
-    if ((at as { code?: unknown }).code === 4) return true;
-  }
-  return false;
-}
-
-/** The view of a run that is open and answers. */
-async function readOpenRun(session: Session, runId: string): Promise<RunView> {
-  const description = await describeRun(session, runId);
-  if (description === null) throw unknownRun(runId, session);
-  if (toRunStatus(description.status.name) !== 'running') throw runEnded(runId);
-  const view = await queryView(session, runId);
-  if (view !== null) return view;
-  throw new CliFailure('WORKER_SILENT', `No worker answers for the run "${runId}".`, {
-    hint: `Start one with: ${ownName()} worker`,
-  });
-}
-
-function findStep(view: RunView, given: string): StepView {
-  const path = findStepPath(
-    given,
-    view.steps.map((step) => step.path),
-    view.runId,
-  );
-  const step = view.steps.find((candidate) => candidate.path === path);
-  if (step === undefined) throw new Error(`no step ${path}`);
-  return step;
-}
-
 function findParkedStep(view: RunView, given: string): StepView {
   const parked = parkedIn(view);
   const named = parked.filter(({ path }) => isNamed(path, given));
   const [only] = named;
-  if (only !== undefined && named.length === 1) return only;
+  if (only !== undefined && named.length === 1) {
+    if (only.approval === undefined) return only;
+    throw new CliFailure(
+      'STEP_NOT_PARKED',
+      `The step ${only.path} of the run "${view.runId}" waits for approval, not for a decision.`,
+      { hint: `Look at it with: ${decideCommand(view.runId, only)}` },
+    );
+  }
   const step = findStep(view, given);
   throw new CliFailure(
     'STEP_NOT_PARKED',
@@ -190,12 +128,6 @@ function findParkedStep(view: RunView, given: string): StepView {
           : `These wait: ${parked.map(({ path }) => path).join(', ')}.`,
     },
   );
-}
-
-function runEnded(runId: string): CliFailure {
-  return new CliFailure('RUN_ENDED', `The run "${runId}" has already ended.`, {
-    hint: `See it with: ${ownName()} show ${runId}; go on from it with: ${ownName()} retry ${runId}`,
-  });
 }
 
 function parkedToJson({ runId, step }: ParkedStep): object {
@@ -220,5 +152,5 @@ function printParked({ runId, step }: ParkedStep): void {
       print(`  ${cleanLines(step.error.hint)}`);
   }
   if (step.note !== undefined) print(`  ${clean(step.note)}`);
-  print(`  ${decideCommand(clean(runId), clean(step.path))}`);
+  print(`  ${decideCommand(runId, step)}`);
 }

@@ -4,6 +4,7 @@ import type { ServerFlags } from '../adapters/temporal-server/choose-server.js';
 import { TemporalServerError } from '../adapters/temporal-server/server-error.js';
 import { isJsonObject } from '../core/json.js';
 import type { RunStatus } from '../core/run-state.js';
+import type { RunView } from '../core/run-view.js';
 import { WORKFLOW_TYPE } from '../workflows/contract.js';
 import { isPart, parkedIn, queryViews } from './parked-steps.js';
 import { timeOfRunId } from './run-id.js';
@@ -20,8 +21,10 @@ interface ListedRun {
   readonly stage: string;
   readonly startedAt: string | null;
   readonly endedAt: string | null;
-  /** Paths of the steps that wait for a decision; empty also where no worker answers. */
+  /** Paths of the steps that wait for a person; empty also where no worker answers. */
   readonly parked: readonly string[];
+  /** Those of them that wait for approval. */
+  readonly approvals: readonly string[];
 }
 
 export interface RunList {
@@ -94,7 +97,7 @@ async function listFromServer(
       stage: String(attributes['AditStage'] ?? ''),
       startedAt: startedAtOf(execution),
       endedAt: execution.closeTime?.toISOString() ?? null,
-      parked: [],
+      ...NOBODY,
     });
     if (runs.length === limit) break;
   }
@@ -102,7 +105,7 @@ async function listFromServer(
   const views = await queryViews(session, open);
   return runs.map((run) => {
     const view = views.get(run.runId);
-    return view === undefined ? run : { ...run, parked: parkedIn(view).map(({ path }) => path) };
+    return view === undefined ? run : { ...run, ...waitingIn(view) };
   });
 }
 
@@ -110,6 +113,16 @@ async function listFromServer(
 function startedAtOf({ workflowId, runId, startTime, raw }: WorkflowExecutionInfo): string {
   const isFirst = (raw.firstRunId ?? runId) === runId;
   return (isFirst ? null : timeOfRunId(workflowId)) ?? startTime.toISOString();
+}
+
+const NOBODY = { parked: [], approvals: [] };
+
+function waitingIn(view: RunView): Pick<ListedRun, 'parked' | 'approvals'> {
+  const parked = parkedIn(view);
+  return {
+    parked: parked.map(({ path }) => path),
+    approvals: parked.flatMap(({ path, approval }) => (approval === undefined ? [] : [path])),
+  };
 }
 
 /** A completed workflow has succeeded or stopped; which of both stands in its verdict, its evidence or its result. */
@@ -147,6 +160,6 @@ async function listFromEvidence(
     stage: view.stage,
     startedAt: times.toSorted()[0] ?? timeOfRunId(runId),
     endedAt: view.status === 'running' ? null : (ends.toSorted().at(-1) ?? null),
-    parked: view.status === 'running' ? parkedIn(view).map(({ path }) => path) : [],
+    ...(view.status === 'running' ? waitingIn(view) : NOBODY),
   };
 }

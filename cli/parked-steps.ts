@@ -1,6 +1,7 @@
 import type { WorkflowExecutionInfo } from '@temporalio/client';
 import type { RunView, StepView } from '../core/run-view.js';
 import { WORKFLOW_TYPE } from '../workflows/contract.js';
+import { clean } from './output.js';
 import { ownName } from './own-name.js';
 import { queryView } from './run-record.js';
 import type { Session } from './session.js';
@@ -19,13 +20,22 @@ export function parkedIn(view: RunView): StepView[] {
   return view.steps.filter(({ status }) => status === 'parked');
 }
 
-/** The command that shows what is asked. */
-export function decideCommand(runId: string, step: string): string {
-  return `${ownName()} decide ${runId} ${quoted(step)}`;
+/** The command that shows what is asked; safe to print. */
+export function decideCommand(
+  runId: string,
+  { path, approval }: Pick<StepView, 'path' | 'approval'>,
+): string {
+  const command = approval === undefined ? 'decide' : 'approve';
+  return `${ownName()} ${command} ${clean(runId)} ${quoted(clean(path, 1_000))}`;
 }
 
-/** A shell would take `#` for nothing inside a word, but not everything else. */
-function quoted(text: string): string {
+/** What a step waits for, in a word. */
+export function awaited({ approval }: Pick<StepView, 'approval'>): string {
+  return approval === undefined ? 'a decision' : 'approval';
+}
+
+/** One word of a shell. It would take `#` for nothing inside a word, but not everything else. */
+export function quoted(text: string): string {
   return /^[A-Za-z0-9@%_+=:,./#-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }
 

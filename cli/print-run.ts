@@ -7,7 +7,7 @@ import type { StepView } from '../core/run-view.js';
 import { effectLines } from './effect-lines.js';
 import { EXIT, type ExitCode } from './failure.js';
 import { clean, cleanLines, paint, print } from './output.js';
-import { decideCommand, parkedIn } from './parked-steps.js';
+import { awaited, decideCommand, parkedIn } from './parked-steps.js';
 import { programWords } from './program-words.js';
 import type { RunRecord } from './run-record.js';
 import { table } from './table.js';
@@ -67,8 +67,8 @@ export function printRun(
   if (rows.length > 0) print(`${table(rows)}\n`);
   for (const effect of details.effects) for (const line of effectLines(effect)) print(line);
   if (details.effects.length > 0) print();
-  for (const { path } of view.status === 'running' ? parkedIn(view) : [])
-    print(`${clean(path)} waits for a decision: ${decideCommand(clean(view.runId), clean(path))}`);
+  for (const step of view.status === 'running' ? parkedIn(view) : [])
+    print(`${clean(step.path)} waits for ${awaited(step)}: ${decideCommand(view.runId, step)}`);
   if (details.hold !== null) print(details.hold);
   printRunEnd(record);
 }

@@ -80,7 +80,9 @@ export async function createProgressView(stream: NodeJS.WriteStream): Promise<Pr
       if (text === '' || text === before || view === null) continue;
       write(`${paint.yellow('‖')} ${clean(step.path)}  ${text}`);
       if (step.status === 'parked')
-        write(`  decide with: ${decideCommand(clean(view.runId), clean(step.path))}`);
+        write(
+          `  ${step.approval === undefined ? 'decide' : 'look'} with: ${decideCommand(view.runId, step)}`,
+        );
     }
   }
 
@@ -179,9 +181,10 @@ function liveRegion(
 }
 
 /** What a step waits for as the run itself says it; empty when it does not wait. */
-function waitingText({ status, error, note }: StepView): string {
+function waitingText({ status, error, note, approval }: StepView): string {
   const told = note === undefined ? '' : clean(note);
   if (status !== 'parked') return isEnded({ status }) ? '' : told;
+  if (approval !== undefined) return told;
   const why = error === undefined ? '' : `: ${clean(error.code)}: ${clean(error.message, 200)}`;
   return `waits for a decision${why}${told === '' ? '' : ` (${told})`}`;
 }

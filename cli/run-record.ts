@@ -5,6 +5,7 @@ import { createEvidence } from '../adapters/evidence/evidence.js';
 import type { ErrorReport } from '../core/error.js';
 import { isJsonObject, type Json, type JsonObject } from '../core/json.js';
 import { IR_VERSION, type Plan } from '../core/plan.js';
+import type { ApprovalState } from '../core/open-approval.js';
 import type { RunStatus, StepState, StepStatus } from '../core/run-state.js';
 import { toRunView, type RunView } from '../core/run-view.js';
 import { partId, STATE_QUERY, WORKFLOW_TYPE } from '../workflows/contract.js';
@@ -31,7 +32,7 @@ export function toShowJson({ view, evidence }: RunRecord): JsonObject {
     status: view.status,
     outputs: view.outputs,
     steps: view.steps.map(
-      ({ path: stepPath, uses, status, attempts, startedAt, endedAt, error, note }) => ({
+      ({ path: stepPath, uses, status, attempts, startedAt, endedAt, error, note, approval }) => ({
         path: stepPath,
         uses,
         status,
@@ -40,10 +41,19 @@ export function toShowJson({ view, evidence }: RunRecord): JsonObject {
         endedAt: endedAt ?? null,
         ...(error === undefined ? {} : { error: toErrorJson(error, stepPath) }),
         ...(note === undefined ? {} : { note }),
+        ...(approval === undefined ? {} : { approval: toApprovalJson(approval) }),
       }),
     ),
     ...(view.error === undefined ? {} : { error: toErrorJson(view.error, null) }),
     evidence,
+  };
+}
+
+function toApprovalJson({ approved, rejected, ...approval }: ApprovalState): JsonObject {
+  return {
+    ...approval,
+    approved: approved.map((voice) => ({ ...voice })),
+    ...(rejected === undefined ? {} : { rejected: { ...rejected } }),
   };
 }
 

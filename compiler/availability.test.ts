@@ -159,6 +159,7 @@ async function everMissing(plan: Plan): Promise<boolean> {
     const powers: Powers = {
       runStep,
       decide: () => Promise.resolve(null),
+      approve: () => Promise.resolve(),
       sleep: () => Promise.resolve(),
       now: () => 0,
       random: () => 0,

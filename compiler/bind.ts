@@ -141,7 +141,7 @@ function exampleText(type: Type): string {
 type Read = { readonly value: Json } | string;
 
 /** The value of an input, or what is wrong with it, as the rest of a sentence. */
-function readInput(given: GivenInput, type: Type): Read {
+export function readInput(given: GivenInput, type: Type): Read {
   if ('value' in given) {
     const problem = findProblem(given.value, type, '');
     return problem === null ? { value: given.value } : problem;

@@ -1,4 +1,5 @@
 /** Types of what the language itself gives: the run, and the outputs of blocks. */
+import type { InputDeclaration } from './pipeline.js';
 import { INT, STRING, type Field, type Type } from './types.js';
 
 /** `run` in every expression. */
@@ -56,9 +57,39 @@ export function repeatOutputs(label: string, collected: Type | null): Type {
   ]);
 }
 
-function outputsOf(label: string, entries: ReadonlyArray<readonly [string, Type]>): Type {
+/** One who approved. */
+const VOICE: Type = {
+  kind: 'record',
+  label: 'approval',
+  fields: new Map<string, Field>([
+    ['by', { type: STRING, optional: false, summary: 'The name that the person gave.' }],
+    ['at', { type: { kind: 'timestamp' }, optional: false, summary: 'When.' }],
+    ['reason', { type: STRING, optional: false, summary: 'Why; empty where none was given.' }],
+  ]),
+};
+
+/** Outputs of an `approve`: the fields of the answer, who gave it, and what it was given for. */
+export function approveOutputs(label: string, answered: readonly InputDeclaration[]): Type {
+  const { fields } = outputsOf(label, [
+    ['approvals', { kind: 'list', of: VOICE }],
+    ['digest', STRING],
+  ]);
+  const all = new Map<string, Field>(fields);
+  for (const { name, type, required, default: instead, summary } of answered)
+    all.set(name, { type, optional: !required && instead === undefined, summary });
+  return { kind: 'record', label: labelOf(label), fields: all };
+}
+
+function outputsOf(
+  label: string,
+  entries: ReadonlyArray<readonly [string, Type]>,
+): Type & { kind: 'record' } {
   const fields = new Map<string, Field>(
     entries.map(([name, type]) => [name, { type, optional: false, summary: '' }]),
   );
-  return { kind: 'record', label: `steps.${label.replaceAll(/\W/g, '_')}`, fields };
+  return { kind: 'record', label: labelOf(label), fields };
+}
+
+function labelOf(label: string): string {
+  return `steps.${label.replaceAll(/\W/g, '_')}`;
 }

@@ -9,6 +9,7 @@
  */
 import type { Expr, Template } from '../core/expression.js';
 import type { PlanStep } from '../core/plan.js';
+import { compileApprove } from './check-approve.js';
 import { ERROR, foreachOutputs, repeatOutputs, RUN } from './block-types.js';
 import { checkReachable } from './check-catch.js';
 import { checkParallel, type BlockPlan } from './check-parallel.js';
@@ -230,6 +231,12 @@ class Checker {
           this.#doubt(visible.own.keys(), scope, `the \`if\` of its \`${step.kind}\` can skip it`);
         }
         return { plan: { ...guarded, ...plan }, stops: test === null && stops };
+      }
+      case 'approve': {
+        this.defaults(step.fields, inner);
+        const { plan, outputs } = compileApprove(step, inner, this.#diagnostics);
+        this.#succeed(step, outputs, scope, test);
+        return { plan: { ...guarded, ...plan }, stops: false };
       }
       case 'wait': {
         const type: Type = { kind: step.what === 'for' ? 'duration' : 'timestamp' };

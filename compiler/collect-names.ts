@@ -39,7 +39,7 @@ export function collectNames(
             range,
             foreach,
             kind: step.kind,
-            hasOutputs: ['step', 'foreach', 'repeat', 'pipeline'].includes(step.kind),
+            hasOutputs: ['step', 'foreach', 'repeat', 'pipeline', 'approve'].includes(step.kind),
           });
         } else {
           const line = diagnostics.source.text.slice(0, first.range.start).split('\n').length;
@@ -74,6 +74,7 @@ function innerSteps(step: Step): readonly Step[] {
     case 'if':
       return [...step.then, ...step.else];
     case 'step':
+    case 'approve':
     case 'wait':
     case 'stop':
     case 'pipeline':

@@ -2,6 +2,7 @@
 import type { Diagnostics, Range } from './diagnostic.js';
 import type { Located } from './pipeline.js';
 import { headOf, NAME_PATTERN, type MapReader } from './read-map.js';
+import type { Entry } from './yaml.js';
 
 /** Ids with a meaning of their own, in expressions or in the language. */
 const RESERVED_IDS: readonly string[] = [
@@ -75,4 +76,21 @@ export function parseAs(
     NAME_PATTERN.test(value)
     ? { value, range: node.range }
     : undefined;
+}
+
+/** Names that the keys of a map give. */
+export function checkNames(
+  entries: readonly Entry[],
+  what: string,
+  diagnostics: Diagnostics,
+): void {
+  for (const { key, keyRange } of entries) {
+    if (NAME_PATTERN.test(key)) continue;
+    diagnostics.add(
+      'ID_INVALID',
+      keyRange,
+      `\`${key}\` is not a name for ${what}`,
+      'use letters, digits and `_`, not beginning with a digit, at most 64',
+    );
+  }
 }

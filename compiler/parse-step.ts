@@ -1,4 +1,5 @@
 import type { Diagnostics, Range } from './diagnostic.js';
+import { parseApprove } from './parse-approve.js';
 import { parseAs, parseId } from './parse-names.js';
 import { parseTryTimeout } from './parse-finally-timeout.js';
 import { MISPLACED_INPUTS, parseCodes, parseOptions } from './parse-options.js';
@@ -23,9 +24,15 @@ const CALL_MISPLACED: readonly (readonly [string, string])[] = [
   'on_failure',
 ].map((key) => [key, 'give it to the steps of the called file: each has options of its own']);
 
-const REPEAT_MISPLACED: readonly (readonly [string, string])[] = ['limit', 'every', 'until'].map(
-  (key) => [key, `write it inside: \`repeat: { ${key}: … }\``],
-);
+/** Keys that belong into the map behind the key of the step's kind. */
+const INSIDE: Partial<Record<Kind, readonly string[]>> = {
+  repeat: ['limit', 'every', 'until'],
+  approve: ['show', 'fields', 'expires', 'quorum', 'summary'],
+};
+
+function insideOf(kind: Kind): (readonly [string, string])[] {
+  return (INSIDE[kind] ?? []).map((key) => [key, `write it inside: \`${kind}: { ${key}: … }\``]);
+}
 
 /** The steps of one list. `what` names it in messages. */
 export function parseSteps(node: SourceNode, what: string, diagnostics: Diagnostics): Step[] {
@@ -81,13 +88,16 @@ function parseStep(
   }
   if (typeof kind === 'object') return parseStep(kind, index, diagnostics, mayNeed);
   const reader = new MapReader(node, diagnostics, {
-    what: kind === 'step' ? 'a step' : `${kind === 'if' ? 'an' : 'a'} \`${kind}\` step`,
+    what:
+      kind === 'step'
+        ? 'a step'
+        : `${kind === 'if' || kind === 'approve' ? 'an' : 'a'} \`${kind}\` step`,
     keys: [...COMMON, ...KEYS[kind], ...(mayNeed ? ['needs'] : [])],
     misplaced: new Map([
       ...(mayNeed ? [] : NEEDS_MISPLACED),
       ...(kind === 'step' ? MISPLACED_INPUTS : []),
-      ...(kind === 'repeat' ? REPEAT_MISPLACED : []),
       ...(kind === 'pipeline' ? CALL_MISPLACED : []),
+      ...insideOf(kind),
     ]),
   });
   const id = parseId(reader, diagnostics);
@@ -184,6 +194,10 @@ function parseKind(
       if (!['catch', 'finally'].some((key) => reader.has(key) || reader.isReported(key)))
         reader.required('finally', 'or `catch`; without either `try` changes nothing');
       return { ...base, kind, steps, catch: clauses, finally: last, ...parseTryTimeout(reader) };
+    }
+    case 'approve': {
+      const approve = parseApprove(reader, diagnostics);
+      return approve === null ? null : { ...base, kind, ...approve };
     }
     case 'wait':
       return parseWait(reader, diagnostics, base);

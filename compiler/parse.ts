@@ -1,12 +1,12 @@
 /** A YAML tree to a Pipeline: every mistake of form is told here, names and types are left to the checker. */
 import type { Diagnostics, Range } from './diagnostic.js';
 import type { InputDeclaration, Pipeline } from './pipeline.js';
+import { parseDeclaration } from './parse-declaration.js';
+import { checkNames } from './parse-names.js';
 import { parseDefaults } from './parse-options.js';
 import { parseRunTerms } from './parse-run-terms.js';
 import { parseSteps } from './parse-step.js';
-import { headOf, MapReader, NAME_PATTERN } from './read-map.js';
-import { suggest } from './suggest.js';
-import { INPUT_TYPE_NAMES, parseType, UNKNOWN, type Type } from './types.js';
+import { headOf, MapReader } from './read-map.js';
 import type { Entry, SourceNode } from './yaml.js';
 
 export function parsePipeline(root: SourceNode, diagnostics: Diagnostics): Pipeline | null {
@@ -72,127 +72,13 @@ function entriesOf(reader: MapReader, key: string): readonly Entry[] {
   return [];
 }
 
-function checkNames(entries: readonly Entry[], what: string, diagnostics: Diagnostics): void {
-  for (const { key, keyRange } of entries) {
-    if (NAME_PATTERN.test(key)) continue;
-    diagnostics.add(
-      'ID_INVALID',
-      keyRange,
-      `\`${key}\` is not a name for ${what}`,
-      'use letters, digits and `_`, not beginning with a digit, at most 64',
-    );
-  }
-}
-
 function parseInputs(reader: MapReader, diagnostics: Diagnostics): InputDeclaration[] {
   const entries = entriesOf(reader, 'inputs');
   checkNames(entries, 'an input', diagnostics);
   const inputs: InputDeclaration[] = [];
   for (const entry of entries) {
     if (inputs.some((input) => input.name === entry.key)) continue;
-    inputs.push(parseInput(entry, diagnostics));
+    inputs.push(parseDeclaration(entry, 'input', diagnostics));
   }
   return inputs;
-}
-
-function parseInput(entry: Entry, diagnostics: Diagnostics): InputDeclaration {
-  const { key: name, keyRange: nameRange, value } = entry;
-  if (value.kind !== 'map') {
-    diagnostics.add(
-      'VALUE_INVALID',
-      headOf(value),
-      `the input \`${name}\` is declared by a map`,
-      'write `{ type: string }`, with `default` and `summary` as needed',
-    );
-    return { name, nameRange, type: UNKNOWN, summary: '', required: false };
-  }
-  const reader = new MapReader(value, diagnostics, {
-    what: 'an input',
-    keys: ['type', 'one_of', 'required', 'default', 'summary'],
-  });
-  const type = parseInputType(reader, diagnostics);
-  const summary = reader.text('summary')?.value;
-  const required = parseRequired(reader, diagnostics);
-  const defaultNode = reader.get('default');
-  if (required === true && defaultNode !== undefined) {
-    diagnostics.add(
-      'INPUT_DEFAULT',
-      reader.keyRange('default'),
-      `the input \`${name}\` is required, so its default is never used`,
-      'remove `required: true` or `default`',
-    );
-  }
-  return {
-    name,
-    nameRange,
-    type,
-    summary: typeof summary === 'string' ? summary : '',
-    required: defaultNode === undefined && required !== false,
-    ...(defaultNode === undefined ? {} : { default: defaultNode }),
-  };
-}
-
-function parseRequired(reader: MapReader, diagnostics: Diagnostics): boolean | undefined {
-  const node = reader.get('required');
-  if (node === undefined) return undefined;
-  if (node.kind === 'scalar' && typeof node.value === 'boolean') return node.value;
-  diagnostics.add('VALUE_INVALID', headOf(node), '`required` is `true` or `false`', wordHint(node));
-  return undefined;
-}
-
-/** YAML 1.1 took these words for booleans; a text is what they are now. */
-export function wordHint(node: SourceNode): string {
-  const word =
-    node.kind === 'scalar' && typeof node.value === 'string' ? node.value.toLowerCase() : '';
-  if (['yes', 'on', 'y'].includes(word)) return `in YAML 1.2 \`${word}\` is text; write \`true\``;
-  if (['no', 'off', 'n'].includes(word)) return `in YAML 1.2 \`${word}\` is text; write \`false\``;
-  return '';
-}
-
-function parseInputType(reader: MapReader, diagnostics: Diagnostics): Type {
-  const oneOf = reader.get('one_of');
-  if (oneOf !== undefined) {
-    if (reader.has('type')) {
-      diagnostics.add(
-        'VALUE_INVALID',
-        reader.keyRange('type'),
-        '`one_of` says the type already',
-        'remove `type`',
-      );
-    }
-    const values =
-      oneOf.kind === 'list'
-        ? oneOf.items.map((item) => (item.kind === 'scalar' ? item.value : null))
-        : [];
-    if (values.length > 0 && values.every((value) => typeof value === 'string')) {
-      return { kind: 'one_of', values };
-    }
-    reader.invalid(oneOf, '`one_of` is a list of texts', 'for instance `one_of: [fast, thorough]`');
-    return UNKNOWN;
-  }
-  if (!reader.has('type')) {
-    reader.required('type', 'for instance `type: string`, or `one_of: [a, b]`');
-    return UNKNOWN;
-  }
-  const written = reader.text('type');
-  if (written === undefined) return UNKNOWN;
-  const type = parseType(String(written.value));
-  if (type !== null) return type;
-  const innermost = /([A-Za-z_]+)[\s>]*$/.exec(String(written.value))?.[1] ?? '';
-  const near = suggest(innermost, [...INPUT_TYPE_NAMES, 'list', 'map']);
-  const message =
-    innermost === 'PassVerdict'
-      ? 'a PassVerdict cannot be an input: only the step `gate.evidence` makes one'
-      : `\`${String(written.value)}\` is not a type`;
-  diagnostics.add(
-    'INPUT_TYPE_UNKNOWN',
-    written.range,
-    message,
-    innermost === 'PassVerdict'
-      ? 'run the gate in this pipeline'
-      : near === null || near === innermost
-        ? 'types are string, int, number, bool, duration, timestamp, list<T>, map<T>, and named values such as Recipe'
-        : `did you mean \`${near}\`?`,
-  );
-  return UNKNOWN;
 }

@@ -52,6 +52,7 @@ export type Step =
   | ParallelStep
   | TryStep
   | IfStep
+  | ApproveStep
   | WaitStep
   | StopStep
   | CallStep
@@ -139,6 +140,16 @@ interface IfStep extends StepBase {
   readonly test: ScalarNode;
   readonly then: readonly Step[];
   readonly else: readonly Step[];
+}
+
+export interface ApproveStep extends StepBase {
+  readonly kind: 'approve';
+  readonly show: readonly Entry[];
+  readonly fields: readonly InputDeclaration[];
+  /** Absent: without end. */
+  readonly expires?: SourceNode;
+  readonly quorum: number;
+  readonly summary?: SourceNode;
 }
 
 interface WaitStep extends StepBase {

@@ -8,7 +8,6 @@ export const NAME_PATTERN = /^[A-Za-z_][A-Za-z0-9_]{0,63}$/;
 
 /** Constructs of the language that this version refuses by name, with what to do instead. */
 const LATER: ReadonlyMap<string, string> = new Map([
-  ['approve', 'stop before the effect, and start a second pipeline after a look'],
   ['labels', 'a step runs on the host of its workspace, or on one that is chosen once for the run'],
 ]);
 

@@ -187,6 +187,7 @@ function powers(outcomes: Draw, changed: Powers['changed']): Powers {
       return { kind: 'succeeded', outputs: { v: outcomes.of(['a', 'b']), ...maybe } };
     },
     decide: async () => null,
+    approve: async () => {},
     sleep: async () => {},
     now: () => ++now,
     random: () => 0,

@@ -1,10 +1,8 @@
 /** What a step is, by the keys that it has. */
 import type { Diagnostics } from './diagnostic.js';
-import { headOf, isLater, refuseLater } from './read-map.js';
+import { headOf, isLater } from './read-map.js';
 import { suggest } from './suggest.js';
 import type { MapNode, SourceNode } from './yaml.js';
-
-const LATER_KINDS = ['approve'] as const;
 
 /** Keys of every step. */
 export const COMMON = ['id', 'if'];
@@ -26,6 +24,7 @@ export const KEYS = {
   parallel: ['parallel', 'limit', 'fail'],
   try: ['try', 'catch', 'finally', 'finally_timeout'],
   if: ['then', 'else'],
+  approve: ['approve'],
   wait: ['wait'],
   stop: ['stop'],
   pipeline: ['pipeline', 'with', 'summary'],
@@ -42,6 +41,7 @@ const KIND_KEYS: readonly (readonly [string, Kind])[] = [
   ['try', 'try'],
   ['then', 'if'],
   ['else', 'if'],
+  ['approve', 'approve'],
   ['wait', 'wait'],
   ['stop', 'stop'],
   ['pipeline', 'pipeline'],
@@ -53,11 +53,6 @@ const KIND_KEYS: readonly (readonly [string, Kind])[] = [
  */
 export function kindOf(node: MapNode, diagnostics: Diagnostics): Kind | MapNode | null {
   const keys = node.entries.map((entry) => entry.key);
-  const later = node.entries.find((entry) => LATER_KINDS.some((kind) => kind === entry.key));
-  if (later !== undefined) {
-    refuseLater(later, diagnostics);
-    return null;
-  }
   const found = KIND_KEYS.filter(([key]) => keys.includes(key));
   const [first] = found;
   const second = found.find(([, kind]) => kind !== first?.[1]);
@@ -96,7 +91,7 @@ export function kindOf(node: MapNode, diagnostics: Diagnostics): Kind | MapNode 
     'STEP_KIND',
     headOf(node),
     keys.includes('if') ? 'an `if` needs `then`, or a step beside it' : 'this step does nothing',
-    'a step has `uses`, `foreach`, `repeat`, `parallel`, `try`, `wait`, `stop`, `pipeline`, or `if` with `then`',
+    'a step has `uses`, `foreach`, `repeat`, `parallel`, `try`, `approve`, `wait`, `stop`, `pipeline`, or `if` with `then`',
   );
   return null;
 }

@@ -4,7 +4,7 @@ import type { Template } from '../core/expression.js';
 import type { Diagnostics, Range } from './diagnostic.js';
 import { compileExpression, type CompiledExpression } from './expression.js';
 import type { ExpressionSource } from './references.js';
-import { wordHint } from './parse.js';
+import { wordHint } from './parse-declaration.js';
 import { headOf } from './read-map.js';
 import { offers, type Scope } from './scope.js';
 import { suggestHint } from './suggest.js';

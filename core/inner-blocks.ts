@@ -35,6 +35,7 @@ export function innerBlocks(step: PlanStep): readonly InnerBlock[] {
         ...(step.else.length === 0 ? [] : [{ steps: step.else, infix: '/else/', title: 'else' }]),
       ];
     case 'step':
+    case 'approve':
     case 'wait':
     case 'stop':
     // What it calls is a part of the run with a state of its own.

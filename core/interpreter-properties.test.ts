@@ -211,7 +211,10 @@ async function run(
         time.interrupt();
         return until(outcomes.decidedMs(path, time.nowMs), () => outcomes.decision(path));
       },
-      sleep: (ms) => time.sleep(ms),
+      approve: async ({ path }) => {
+      throw new Error(`Nobody approves ${path}.`);
+    },
+    sleep: (ms) => time.sleep(ms),
       now: () => time.nowMs,
       random: () => 0.5,
       isCancellation: (error) => error instanceof Cancelled,

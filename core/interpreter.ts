@@ -28,6 +28,7 @@ import type {
 import { findStepPath, isInside, unknownStepReport } from './plan-paths.js';
 import type { CalledPlan, PartRequest, Powers, ShieldLimit } from './powers.js';
 import { runActivityStep } from './run-activity-step.js';
+import { runApprove } from './run-approve.js';
 import { runForeach } from './run-foreach.js';
 import { runParallel } from './run-parallel.js';
 import { runRepeat } from './run-repeat.js';
@@ -144,7 +145,7 @@ class Interpreter {
         this.#states.set(path, { status: 'skipped', uses, attempts: 0 });
         return true;
       }
-      if (step.kind !== 'step' && step.kind !== 'wait')
+      if (step.kind !== 'step' && step.kind !== 'wait' && step.kind !== 'approve')
         this.#states.set(path, {
           status: 'running',
           uses,
@@ -161,6 +162,7 @@ class Interpreter {
         attempts: now?.attempts ?? 0,
         startedAt: now?.startedAt ?? startedAt,
         endedAt: this.#states.iso(),
+        ...(now?.approval === undefined ? {} : { approval: now.approval }),
         ...(outputs === null ? {} : { outputs }),
       };
       this.#states.set(path, after);
@@ -193,6 +195,8 @@ class Interpreter {
         return this.#try(step, path, frame);
       case 'if':
         return this.#if(step, path, frame);
+      case 'approve':
+        return runApprove(step, path, frame, run);
       case 'wait':
         return runWait(step, path, frame, run);
       case 'stop':

@@ -1,3 +1,4 @@
+import type { AnswerField } from './answer-fields.js';
 import type { Expr, Template } from './expression.js';
 import type { Json } from './json.js';
 import type { NoticeEvent } from './notice.js';
@@ -44,6 +45,7 @@ export type PlanStep =
   | ParallelStep
   | TryStep
   | IfStep
+  | ApproveStep
   | WaitStep
   | StopStep
   | PipelineStep;
@@ -180,6 +182,21 @@ export interface IfStep extends StepBase {
   readonly test: Expr;
   readonly then: readonly PlanStep[];
   readonly else: readonly PlanStep[];
+}
+
+/** Waits for people; its outputs are the fields of their answer, `approvals` and `digest`. */
+export interface ApproveStep extends StepBase {
+  readonly kind: 'approve';
+  /** What they are shown, by name; a FileRef stands for its file. */
+  readonly show: ReadonlyArray<readonly [string, Template]>;
+  /** What they answer besides yes or no. */
+  readonly fields: readonly AnswerField[];
+  /** A duration from its beginning; absent: without end. */
+  readonly expires?: Template;
+  /** How many different people must approve. At least 1. */
+  readonly quorum: number;
+  /** What they are asked. */
+  readonly summary?: Template;
 }
 
 /** A durable timer: `for` a duration, or `until` a timestamp. */

@@ -1,6 +1,7 @@
 /** What the interpreter is handed: it holds no timer, no clock and no I/O of its own. */
 import type { ErrorReport } from './error.js';
 import type { JsonObject } from './json.js';
+import type { OpenApproval } from './open-approval.js';
 import type { Plan, StepOptions } from './plan.js';
 import type { RunResult, RunState, StepState } from './run-state.js';
 import type { ProgramCall } from './step-call.js';
@@ -77,6 +78,11 @@ export interface Powers {
    * and this rejects. Absent: parts are run in place, in the state of the run.
    */
   runPart?(request: PartRequest): Promise<RunResult>;
+  /**
+   * Waits until an approval is over, or its time is. Meanwhile answers come to its `take`, each after `problemOf` had
+   * nothing against it.
+   */
+  approve(approval: OpenApproval): Promise<void>;
   sleep(ms: number, summary: string): Promise<void>;
   /** Milliseconds since the epoch. */
   now(): number;

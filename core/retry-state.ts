@@ -13,6 +13,7 @@
 import { StepError } from './error.js';
 import type { JsonObject } from './json.js';
 import { hasItems, innerBlocks } from './inner-blocks.js';
+import { approvalOutputs } from './open-approval.js';
 import type {
   ActivityStep,
   ForeachStep,
@@ -88,6 +89,8 @@ function keepStep(step: PlanStep, path: string, keeping: Keeping): boolean {
       return keepTry(step, path, state, keeping);
     case 'if':
       return keepIf(step, path, state, keeping);
+    case 'approve':
+      return keepApproval(path, state, keeping);
     case 'wait':
       if (state?.status === 'succeeded') keeping.kept.set(path, state);
       return state?.status === 'succeeded';
@@ -109,6 +112,19 @@ function keepActivity(
   if (outputs === undefined) return false;
   kept.set(path, { ...state, outputs });
   return true;
+}
+
+/** What was approved was shown from steps that all stay: it would show the same again. */
+function keepApproval(path: string, state: StepState | undefined, { kept }: Keeping): boolean {
+  const outputs = state?.status === 'succeeded' ? givenBy(state) : undefined;
+  if (state === undefined || outputs === undefined) return false;
+  kept.set(path, { ...state, outputs });
+  return true;
+}
+
+/** What a step gave; an approval's is made again from what was approved, where the run has forgotten it. */
+function givenBy({ outputs, approval }: StepState): StepState['outputs'] {
+  return outputs ?? (approval === undefined ? undefined : approvalOutputs(approval));
 }
 
 function keepForeach(
@@ -223,10 +239,10 @@ function keepTry(
 function keepAgain(step: PlanStep, path: string, keeping: Keeping): boolean {
   const state = keeping.states[path];
   if (state === undefined) return true;
-  const gives = ['step', 'foreach', 'repeat', 'pipeline'].includes(step.kind);
+  const gives = ['step', 'foreach', 'repeat', 'pipeline', 'approve'].includes(step.kind);
   if (state.status === 'succeeded' && gives) {
     const recorded = Object.hasOwn(keeping.recorded, path) ? keeping.recorded[path] : undefined;
-    const outputs = state.outputs ?? (step.kind === 'step' ? recorded : undefined);
+    const outputs = givenBy(state) ?? (step.kind === 'step' ? recorded : undefined);
     if (outputs === undefined) return false;
     keeping.kept.set(path, { ...state, outputs });
   } else {

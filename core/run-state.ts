@@ -1,5 +1,6 @@
 import type { ErrorReport } from './error.js';
 import type { Json } from './json.js';
+import type { ApprovalState } from './open-approval.js';
 
 export type StepStatus =
   'pending' | 'running' | 'parked' | 'succeeded' | 'failed' | 'stopped' | 'skipped' | 'cancelled';
@@ -39,6 +40,8 @@ export interface StepState {
   readonly waitsUntil?: string;
   /** When the `finally` of a `try` with a limit for it began, ISO 8601, UTC. */
   readonly finallyAt?: string;
+  /** Of an `approve` step: who has approved what. It stays when the step has ended. */
+  readonly approval?: ApprovalState;
   readonly startedAt?: string;
   readonly endedAt?: string;
   readonly outputs?: { readonly [name: string]: Json };

@@ -1,6 +1,7 @@
 import type { ErrorReport } from './error.js';
 import { hasItems, innerBlocks } from './inner-blocks.js';
 import type { Json } from './json.js';
+import type { ApprovalState } from './open-approval.js';
 import type { Plan, PlanStep } from './plan.js';
 import type { RunResult, RunStatus, StepState, StepStatus } from './run-state.js';
 
@@ -18,6 +19,8 @@ export interface StepView {
   readonly error?: ErrorReport;
   /** What it waits for, for people. */
   readonly note?: string;
+  /** Of an approval: who has approved what, and until when it can be. */
+  readonly approval?: ApprovalState;
   /** For a parked step: the command that decides, without the name of the program. */
   readonly decide?: string;
 }
@@ -156,7 +159,7 @@ function innerViews(step: PlanStep, path: string, listing: Listing): StepView[] 
 function viewOf(path: string, uses: string, { states, runId }: Listing): StepView {
   const step = states.get(path);
   if (step === undefined) return { path, uses, status: 'pending', attempts: 0 };
-  const { status, attempts, startedAt, endedAt, error, note } = step;
+  const { status, attempts, startedAt, endedAt, error, note, approval } = step;
   return {
     path,
     uses: step.uses,
@@ -166,8 +169,15 @@ function viewOf(path: string, uses: string, { states, runId }: Listing): StepVie
     ...(endedAt === undefined ? {} : { endedAt }),
     ...(error === undefined ? {} : { error }),
     ...(note === undefined ? {} : { note }),
-    ...(status === 'parked' ? { decide: `decide ${runId} ${inShell(path)} --retry` } : {}),
+    ...(approval === undefined ? {} : { approval }),
+    ...(status === 'parked' ? { decide: deciding(step, path, runId) } : {}),
   };
+}
+
+/** An approval is looked at before it is given. */
+function deciding({ approval }: StepState, path: string, runId: string): string {
+  const words = `${runId} ${inShell(path)}`;
+  return approval === undefined ? `decide ${words} --retry` : `approve ${words}`;
 }
 
 /** A path as one word of a shell. */

@@ -16,7 +16,7 @@ export async function runWait(
 ): Promise<null> {
   const before = states.get(path);
   const waitsUntil =
-    before?.waitsUntil ?? new Date(untilOf(step, path, frame, powers.now())).toISOString();
+    before?.waitsUntil ?? new Date(momentOf(step, path, 'wait', frame, powers.now())).toISOString();
   states.set(path, {
     status: 'running',
     uses: step.kind,
@@ -36,9 +36,16 @@ export async function runWait(
 /** A server refuses a timer that no Duration can hold, again and again; nobody waits so long. */
 const LONGEST_MS = 10 * 365 * 24 * 60 * 60 * 1_000;
 
-function untilOf(step: WaitStep, path: string, frame: Frame, nowMs: number): number {
+/** When a time that begins now is over, in milliseconds since the epoch. `place` names it in messages. */
+export function momentOf(
+  step: Pick<WaitStep, 'for' | 'until'>,
+  path: string,
+  place: string,
+  frame: Frame,
+  nowMs: number,
+): number {
   const template = step.for ?? step.until ?? { t: 'value', value: null };
-  const value = expression(path, 'wait', () => evaluateTemplate(template, scopeOf(frame)));
+  const value = expression(path, place, () => evaluateTemplate(template, scopeOf(frame)));
   const text = typeof value === 'string' ? value : '';
   const untilMs = isTimestamp(text) ? Date.parse(text) : Number.NaN;
   const ms = step.for === undefined ? untilMs : nowMs + (parseDuration(text) ?? Number.NaN);

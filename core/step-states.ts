@@ -82,6 +82,7 @@ export class StepStates {
       attempts: now?.attempts ?? 0,
       startedAt: now?.startedAt ?? startedAt,
       endedAt: this.iso(),
+      ...(now?.approval === undefined ? {} : { approval: now.approval }),
     };
     if (error instanceof StepEnd) {
       const report =
@@ -145,13 +146,14 @@ export class StepStates {
 }
 
 /** About what a step takes in the state and, its outputs left out, in the view of the run. */
-function sizeOf(path: string, { uses, outputs, error, note }: StepState): number {
+function sizeOf(path: string, { uses, outputs, error, note, approval }: StepState): number {
   return (
     path.length +
     uses.length +
     150 +
     (note?.length ?? 0) +
     (outputs === undefined ? 0 : jsonSizeBytes(outputs)) +
+    (approval === undefined ? 0 : jsonSizeBytes(approval)) +
     (error === undefined ? 0 : jsonSizeBytes({ ...error }))
   );
 }

@@ -11,6 +11,7 @@ import { asksPerson, isStepErrorCode, STEP_ERRORS, type ErrorReport } from '../c
 import { interpret } from '../core/interpreter.js';
 import { deadlinePassed } from '../core/run-deadline.js';
 import type { Json, JsonObject } from '../core/json.js';
+import type { OpenApproval } from '../core/open-approval.js';
 import type { Powers, StepDecision, StepOutcome, StepRequest } from '../core/powers.js';
 import type { RunResult, StepState } from '../core/run-state.js';
 import { checkAssertions, type Course } from './check-assertions.js';
@@ -99,6 +100,7 @@ class World {
     this.powers = {
       runStep: (request) => this.#runStep(request),
       decide: (path, error, untilMs) => this.#decide(path, error, untilMs),
+      approve: (approval) => this.#approve(approval),
       sleep: (ms) => this.time.sleep(ms),
       now: () => this.time.nowMs,
       random: () => 0.5,
@@ -298,6 +300,20 @@ class World {
       if (turn !== null && turn !== undefined)
         return this.time.after(turn.afterMs, () => resolve(toDecision(turn)));
       this.#waiting.set(path, this.#undecided(path, error, turn === null));
+      return () => this.#waiting.delete(path);
+    });
+  }
+
+  #approve({ path, expiresMs }: OpenApproval): Promise<void> {
+    return this.time.wait<void>((resolve) => {
+      if (expiresMs !== null)
+        return this.time.after(Math.max(0, expiresMs - this.time.nowMs), () => resolve());
+      this.#waiting.set(path, {
+        kind: 'decision',
+        message: `the run waits for approval of \`${path}\`, and the test gives none`,
+        details: ['an approval without `expires` waits without end'],
+        range: this.#test.nameRange,
+      });
       return () => this.#waiting.delete(path);
     });
   }

@@ -1,6 +1,7 @@
 /** What starters and readers of a run share with the workflow: names and plain types, no behaviour. */
 import type { JsonObject } from '../core/json.js';
 import type { Hook, Notice, NoticeEvent } from '../core/notice.js';
+import type { ApprovalAnswer, ApprovalState, AskedApproval } from '../core/open-approval.js';
 import type { Plan } from '../core/plan.js';
 import type { RunState } from '../core/run-state.js';
 
@@ -15,6 +16,12 @@ export const RUN_STATE_QUERY = 'runState';
 
 /** Update that decides for a parked step; its argument is a `Decision`, its result a `DecisionResult`. */
 export const DECIDE_UPDATE = 'decide';
+
+/** Update that answers an approval; its argument is an `Approval`, its result an `ApprovalResult`. */
+export const APPROVE_UPDATE = 'approve';
+
+/** Query for what the approval of a step, given by its path, shows: an `ApprovalView`, null when it is not waited for. */
+export const APPROVAL_QUERY = 'approval';
 
 /** Signal: no longer wait for hosts that are silent; the programs of cancelled steps may go on there. */
 export const ABANDON_SIGNAL = 'abandon';
@@ -93,6 +100,31 @@ export interface DecisionResult {
   readonly action: Decision['action'];
   /** True when this id had been counted before. */
   readonly repeated: boolean;
+}
+
+/** What a person says to an approval. */
+export interface Approval extends ApprovalAnswer {
+  /** Made by the one who answers; the same id counts once, with those of decisions. */
+  readonly id: string;
+  /** Path of the step that waits. */
+  readonly step: string;
+}
+
+export interface ApprovalResult {
+  readonly step: string;
+  readonly action: Approval['action'];
+  /** True when this id had been counted before. */
+  readonly repeated: boolean;
+  /** How many have approved now, and how many must. */
+  readonly approved: number;
+  readonly quorum: number;
+}
+
+/** What is shown and asked, and how it stands. */
+export interface ApprovalView {
+  readonly step: string;
+  readonly asked: AskedApproval;
+  readonly state: ApprovalState;
 }
 
 /** Search attributes, all of type Keyword. */

@@ -40,8 +40,9 @@ export class Decisions {
     this.#steps = steps;
     this.#counted = new Map(Object.entries(initial ?? {}));
     // A run that goes on from a state may be asked before its interpreter has come to where it waits.
-    for (const [path, { status }] of steps())
-      if (status === 'parked') this.#waiters.set(path, { decision: null });
+    for (const [path, { status, approval }] of steps())
+      if (status === 'parked' && approval === undefined)
+        this.#waiters.set(path, { decision: null });
   }
 
   /** Those that were counted, by id. */
@@ -66,30 +67,43 @@ export class Decisions {
     }
   }
 
-  /** Throws what is wrong with what a client sent as a decision; nothing of it enters the history then. */
-  validate(decision: unknown): void {
-    if (!isObject(decision)) throw invalid('A decision has `id`, `step`, `action` and `by`.');
-    const { id, step, action, outputs } = decision;
+  /** True when the id was counted before, for the same; throws when there is none, or when it was for something else. */
+  isCounted({ id, step, action }: { readonly [key: string]: unknown }): boolean {
     if (typeof step !== 'string' || step === '')
       throw invalid('A decision names a step by its path.');
     if (typeof id !== 'string' || id === '' || id.length > MAX_ID_LENGTH)
       throw invalid(`A decision has an id, a text of at most ${MAX_ID_LENGTH} characters.`);
+    const before = this.#counted.get(id);
+    if (before === undefined) return false;
+    if (before.step === step && before.action === action) return true;
+    throw invalid(
+      `The decision ${id} was counted before, as \`${before.action}\` for ${before.step}.`,
+      'Give every decision an id of its own.',
+    );
+  }
+
+  assertRoom(): void {
+    if (this.#counted.size >= MAX_DECISIONS)
+      throw invalid(`The run has counted ${MAX_DECISIONS} decisions and takes no more.`);
+  }
+
+  count(id: string, entry: { readonly step: string; readonly action: string }): void {
+    this.#counted.set(id, entry);
+  }
+
+  /** Throws what is wrong with what a client sent as a decision; nothing of it enters the history then. */
+  validate(decision: unknown): void {
+    if (!isObject(decision)) throw invalid('A decision has `id`, `step`, `action` and `by`.');
+    const { action, outputs } = decision;
     if (action !== 'retry' && action !== 'value' && action !== 'fail')
       throw invalid(
         `\`${typeof action === 'string' ? action : typeof action}\` is no decision.`,
         'Decide `retry`, `value` with outputs, or `fail`.',
       );
-    const before = this.#counted.get(id);
-    if (before !== undefined) {
-      if (before.step === step && before.action === action) return;
-      throw invalid(
-        `The decision ${id} was counted before, as \`${before.action}\` for ${before.step}.`,
-        'Give every decision an id of its own.',
-      );
-    }
+    if (this.isCounted(decision)) return;
+    const step = String(decision['step']);
     this.#assertParked(step);
-    if (this.#counted.size >= MAX_DECISIONS)
-      throw invalid(`The run has counted ${MAX_DECISIONS} decisions and takes no more.`);
+    this.assertRoom();
     if (action !== 'value') return;
     if (!isObject(outputs))
       throw invalid(
@@ -118,7 +132,7 @@ export class Decisions {
     if (this.#counted.has(id)) return { ...result, repeated: true };
     if (waiter === undefined || waiter !== this.#waiters.get(step) || waiter.decision !== null)
       throw invalid(`${step} no longer waits: somebody else decided, or its time was over.`);
-    this.#counted.set(id, { step, action });
+    this.count(id, { step, action });
     waiter.decision = answer;
     return { ...result, repeated: false };
   }
@@ -131,7 +145,12 @@ export class Decisions {
       parked.length === 0
         ? 'No step of this run waits for a decision now.'
         : `These wait: ${parked.join(', ')}.`;
-    const status = this.#steps().get(step)?.status;
+    const { status, approval } = this.#steps().get(step) ?? {};
+    if (status === 'parked' && approval !== undefined)
+      throw invalid(
+        `${step} waits for approval, not for a decision.`,
+        `Look at it with: adit approve RUN ${step}`,
+      );
     if (status === undefined) throw invalid(`The run has come by no step \`${step}\`.`, hint);
     throw invalid(
       `${step} is not parked${status === 'parked' ? ' any more' : `: it is ${status}`}.`,
@@ -166,7 +185,7 @@ export class Decisions {
   }
 }
 
-function isObject(value: unknown): value is { readonly [key: string]: unknown } {
+export function isObject(value: unknown): value is { readonly [key: string]: unknown } {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
@@ -176,10 +195,10 @@ function hintOf({ details }: ApplicationFailure): string | undefined {
   return typeof first.hint === 'string' ? first.hint : undefined;
 }
 
-function invalid(message: string, hint?: string): ApplicationFailure {
-  return ApplicationFailure.nonRetryable(
-    message,
-    'DECISION_INVALID',
-    ...(hint === undefined ? [] : [{ hint }]),
-  );
+export function invalid(message: string, hint?: string): ApplicationFailure {
+  return refusal('DECISION_INVALID', message, hint);
+}
+
+export function refusal(code: string, message: string, hint?: string): ApplicationFailure {
+  return ApplicationFailure.nonRetryable(message, code, ...(hint === undefined ? [] : [{ hint }]));
 }

@@ -48,8 +48,12 @@ export function progressTable(view: RunView): string {
 }
 
 /** What a step waits for that somebody can do something about. */
-function waitLine({ path, error, note, decide }: StepView): string[] {
+function waitLine({ path, error, note, decide, approval }: StepView): string[] {
   if (decide === undefined) return note === undefined ? [] : [`- ${path}: ${plain(note)}`];
+  if (approval !== undefined)
+    return [
+      `- ${path} ${plain(note ?? 'waits for approval')}. Look at it with \`adit ${decide}\`.`,
+    ];
   const what = error === undefined ? '' : `: **${error.code}** ${plain(error.message)}`;
   const until = note === undefined ? '' : ` (${plain(note)})`;
   return [`- ${path} asks a person${until}${what} Decide with \`adit ${decide}\`.`];

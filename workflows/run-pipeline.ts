@@ -36,14 +36,20 @@ import type { Powers } from '../core/powers.js';
 import type { RunResult, RunState, StepState } from '../core/run-state.js';
 import { stageOf, toRunView, type RunView } from '../core/run-view.js';
 import { Abandonment } from './abandonment.js';
+import { Approvals } from './approvals.js';
 import { clipSummary } from './clip-summary.js';
 import {
   ABANDON_SIGNAL,
+  APPROVAL_QUERY,
+  APPROVE_UPDATE,
   DECIDE_UPDATE,
   FORCE_SIGNAL,
   RECORD_ACTIVITY,
   RUN_STATE_QUERY,
   STATE_QUERY,
+  type Approval,
+  type ApprovalResult,
+  type ApprovalView,
   type Decision,
   type DecisionResult,
   type RunArgs,
@@ -88,6 +94,7 @@ export async function runPipeline(args: RunArgs): Promise<RunView> {
   let stage = '';
   const view = (): RunView => toRunView(plan, steps, run, result, prefix);
   const decisions = new Decisions(initial.decisions, () => steps);
+  const approvals = new Approvals(decisions, () => steps);
   const abandonment = new Abandonment(args.carried?.abandoned);
   const shields = new Shields(args.carried?.forced);
   const handover = new Handover();
@@ -103,13 +110,23 @@ export async function runPipeline(args: RunArgs): Promise<RunView> {
     (decision) => decisions.take(decision),
     { validator: (decision) => decisions.validate(decision) },
   );
+  setHandler(
+    defineUpdate<ApprovalResult, [Approval]>(APPROVE_UPDATE),
+    (approval) => approvals.take(approval),
+    { validator: (approval) => approvals.validate(approval) },
+  );
+  setHandler(defineQuery<ApprovalView | null, [string]>(APPROVAL_QUERY), (path) =>
+    approvals.view(path),
+  );
   setHandler(defineSignal(ABANDON_SIGNAL), () => abandonment.give());
   setHandler(defineSignal(FORCE_SIGNAL), () => shields.force());
 
   const shownStage = createStage();
   let changes = 0;
   const show = (): void => {
-    const now = result.status === 'running' ? stageOf(plan, steps, prefix) : result.status;
+    const waits = approvals.isWaiting ? ' (waits for approval)' : '';
+    const now =
+      result.status === 'running' ? `${stageOf(plan, steps, prefix)}${waits}` : result.status;
     const moved = now !== stage;
     stage = now;
     changes += 1;
@@ -120,6 +137,17 @@ export async function runPipeline(args: RunArgs): Promise<RunView> {
     if (!moved || !args.searchAttributes) return;
     if (result.status === 'running') shownStage.show(now);
     else shownStage.showLast(now);
+  };
+
+  let draws = false;
+  /** Once for all that begins to wait at the same moment: many items may. */
+  const drawSoon = (): void => {
+    if (draws) return;
+    draws = true;
+    void Promise.resolve().then(() => {
+      draws = false;
+      setCurrentDetails(progressTable(view()));
+    });
   };
 
   const makeRoom = createRoom();
@@ -149,6 +177,13 @@ export async function runPipeline(args: RunArgs): Promise<RunView> {
       setCurrentDetails(progressTable(view()));
       notices.waits(path, steps.get(path), error);
       return decisions.wait(path, untilMs);
+    },
+    approve: async (approval) => {
+      const over = approvals.wait(approval);
+      notices.waits(approval.path, steps.get(approval.path));
+      show();
+      drawSoon();
+      await over;
     },
     sleep: (ms, summary) => sleep(ms, { summary: clipSummary(summary) }),
     now: () => Date.now(),

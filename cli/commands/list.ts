@@ -32,15 +32,17 @@ export function registerList(program: Command): void {
               clean(run.stage),
               run.parked.length === 0
                 ? ''
-                : `waits for a decision: ${clean(run.parked.join(', '), 120)}`,
+                : `waits for ${run.approvals.length === run.parked.length ? 'approval' : 'a decision'}: ${clean(run.parked.join(', '), 120)}`,
             ]),
           ),
         );
       }
       const parked = runs.find((run) => run.parked.length > 0);
       if (parked !== undefined) {
-        const { decideCommand } = await import('../parked-steps.js');
-        note(`Decide with: ${decideCommand(clean(parked.runId), clean(parked.parked[0] ?? ''))}`);
+        const { ownName } = await import('../own-name.js');
+        const [path = ''] = parked.parked;
+        const command = parked.approvals.includes(path) ? 'approve' : 'decide';
+        note(`See what is asked: ${ownName()} ${command} ${clean(parked.runId)}`);
       }
       if (remark !== null) note(remark);
     });

@@ -519,6 +519,82 @@ describe('adit hold', () => {
   });
 });
 
+test('an approval is shown with its files, bound to them, and given once', async () => {
+  const file = path.join(folder, 'approve.yaml');
+  await writeFile(
+    file,
+    `pipeline: programs
+steps:
+  - { id: make, uses: process.run, with: { command: "printf 'one\\\\n\\\\033[31mred\\\\n'" } }
+  - id: go
+    approve:
+      summary: Publish?
+      show: { log: '\${{ steps.make.log }}' }
+      fields: { lane: { one_of: [fast, careful] } }
+      expires: 1h
+outputs: { lane: '\${{ steps.go.lane }}' }
+`,
+  );
+  const { runId } = (await callJson('run', file, '--detach')) as { runId: string };
+  await expect
+    .poll(() => callJson('approve', runId), { timeout: 30_000 })
+    .toMatchObject({ approvals: [{ runId, step: 'go', quorum: 1, approved: [] }] });
+  expect((await call('show', runId)).stdout).toContain(`approve ${runId} go`);
+  expect((await call('list')).stdout).toContain('waits for approval: go');
+  const misled = await call('decide', runId, 'go', '--retry');
+  expect(misled.exitCode).toBe(1);
+  expect(misled.stderr).toContain('waits for approval, not for a decision');
+
+  const shown = await call('approve', runId, 'go');
+  const { digest, files } = (await callJson('approve', runId, 'go')) as {
+    digest: string;
+    files: { path: string }[];
+  };
+  for (const part of [
+    'Publish?',
+    '│ one',
+    '│ ^[[31mred',
+    'lane (one of "fast", "careful")',
+    digest,
+  ])
+    expect(shown.stdout).toContain(part);
+  expect(shown.stdout).not.toContain('\u001b[31mred');
+  expect((await call('approve', runId, 'go', '--file', 'log')).stdout).toContain('\u001b[31mred');
+
+  const stored = files[0]?.path ?? '';
+  const bytes = await readFile(stored);
+  await writeFile(stored, bytes.toString().replace('one', 'two'));
+  const answer = ['approve', runId, 'go', '--approve', '--field', 'lane=fast'];
+  const refusals: [string[], number, string][] = [
+    [answer, 1, 'The file log cannot be shown:'],
+    [[...answer, '--digest', '0'.repeat(64)], 1, 'The answer is for something else'],
+  ];
+  for (const [args, exitCode, message] of refusals) {
+    const refused = await call(...args);
+    expect(refused.stderr).toContain(message);
+    expect(refused.exitCode).toBe(exitCode);
+  }
+  await writeFile(stored, bytes);
+  expect(await callJson(...answer, '--by', 'ada', '--id', 'a1')).toEqual({
+    runId,
+    step: 'go',
+    action: 'approve',
+    id: 'a1',
+    by: 'ada',
+    digest,
+    repeated: false,
+    approved: 1,
+    quorum: 1,
+  });
+  await expect.poll(() => status(runId), { timeout: 30_000 }).toBe('succeeded');
+  const { outputs, steps } = await callJson('show', runId);
+  expect(outputs).toEqual({ lane: 'fast' });
+  expect((steps as unknown[])[1]).toMatchObject({
+    path: 'go',
+    approval: { digest, approved: [{ by: 'ada' }], fields: { lane: 'fast' } },
+  });
+});
+
 describe('adit prune', () => {
   test('frees what old rounds left, and keeps young and open ones, and the evidence', async () => {
     const { waits, open } = gate();

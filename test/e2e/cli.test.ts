@@ -21,6 +21,7 @@ afterAll(async () => {
 });
 
 const COMMANDS = [
+  'approve',
   'cancel',
   'check',
   'decide',

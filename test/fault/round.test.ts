@@ -53,6 +53,7 @@ function impatient(steps: readonly PlanStep[]): PlanStep[] {
       case 'if':
         return { ...step, then: impatient(step.then), else: impatient(step.else) };
       case 'parallel':
+      case 'approve':
       case 'wait':
       case 'stop':
       case 'pipeline':

@@ -3,17 +3,20 @@ import path from 'node:path';
 import { ApplicationFailure } from '@temporalio/common';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { StepError } from '../../core/error.js';
-import type { PlanStep } from '../../core/plan.js';
+import type { ApproveStep, PlanStep } from '../../core/plan.js';
 import { toRetryState } from '../../core/retry-state.js';
 import type { RunView } from '../../core/run-view.js';
 import {
+  APPROVAL_QUERY,
   CHECK_OUTPUTS_ACTIVITY,
   ROUND_LOCK_TYPE,
+  type ApprovalView,
   type CheckOutputsArgs,
 } from '../../workflows/contract.js';
-import { expr, foreachOf, output, planOf, stepMaker } from '../support/plan-makers.js';
+import { expr, foreachOf, lit, output, planOf, stepMaker } from '../support/plan-makers.js';
 import {
   activityIds,
+  approve,
   decide,
   openRuns,
   runStateOf,
@@ -213,6 +216,110 @@ describe.each([
         expect(record.steps[0]?.status).toBe('cancelled');
       },
     );
+  });
+});
+
+const go: ApproveStep = {
+  kind: 'approve',
+  id: 'go',
+  key: 'go',
+  summary: lit('Go on?'),
+  show: [['value', expr(output('a', 'value'))]],
+  fields: [{ name: 'lane', type: { kind: 'string' }, summary: '', required: true }],
+  quorum: 2,
+  expires: lit('1h'),
+};
+
+describe.each([
+  ['with cached workflows', 10],
+  ['with every task replayed', 0],
+])('an approval, %s', (_name, maxCachedWorkflows) => {
+  test('counts each person and each id once, for what was shown, also in a run that goes on from its state', async () => {
+    const plan = planOf(step('a'), go, step('b', { with: [['x', expr(output('go', 'lane'))]] }));
+    const seen: unknown[] = [];
+    await runs.withRun(
+      { plan, behaviour: asking(0, seen), maxCachedWorkflows },
+      async ({ handle, start }) => {
+        const parked = await untilStep(handle, 'go', ({ status }) => status === 'parked');
+        expect(parked).toMatchObject({
+          decide: `approve ${handle.workflowId} go`,
+          note: expect.stringMatching(/^waits for approval, 0 of 2, until 20/) as string,
+        });
+        await expect
+          .poll(async () => (await handle.describe()).searchAttributes['AditStage'], {
+            timeout: 20_000,
+          })
+          .toEqual(['go (waits for approval)']);
+        const shown = await handle.query<ApprovalView | null, [string]>(APPROVAL_QUERY, 'go');
+        expect(shown?.asked).toMatchObject({ summary: 'Go on?', show: { value: 'start 1' } });
+        const { digest = '' } = shown?.state ?? {};
+
+        const ada = { id: 'ada1', step: 'go', by: 'ada', digest, fields: { lane: 'fast' } };
+        const refused: Array<[object, string, string]> = [
+          [{ digest: digest.replace(/^./, 'x') }, 'APPROVAL_CHANGED', 'is for something else'],
+          [{ fields: {} }, 'DECISION_INVALID', 'The field `lane` is missing.'],
+          [{ step: 'a' }, 'DECISION_INVALID', 'a does not wait for approval: it is succeeded.'],
+          [{ step: 'x' }, 'DECISION_INVALID', 'The run has come by no step `x`.'],
+          [{ id: '' }, 'DECISION_INVALID', 'A decision has an id'],
+        ];
+        for (const [wrong, type, message] of refused) {
+          await expect(approve(handle, { ...ada, ...wrong })).rejects.toMatchObject({
+            cause: { type, message: expect.stringContaining(message) as string },
+          });
+        }
+        await expect(
+          decide(handle, { id: 'd', step: 'go', action: 'retry' }),
+        ).rejects.toMatchObject({
+          cause: { message: 'go waits for approval, not for a decision.' },
+        });
+
+        expect(await approve(handle, ada)).toMatchObject({ repeated: false, approved: 1 });
+        await expect(approve(handle, { ...ada, id: 'ada2' })).rejects.toMatchObject({
+          cause: { message: 'ada has approved go already; a person counts once.' },
+        });
+        const state = await runStateOf(handle);
+        const bob = { ...ada, id: 'bob1', by: 'bob' };
+        // The update id is another one: that the answer's id counts once the run itself knows.
+        const other = await start(plan, { state });
+        for (const one of [handle, other]) {
+          // Of the other one perhaps before its interpreter has come to the step.
+          expect(await approve(one, ada)).toEqual({
+            step: 'go',
+            action: 'approve',
+            repeated: true,
+            approved: 1,
+            quorum: 2,
+          });
+          expect(await approve(one, bob)).toMatchObject({ repeated: false, approved: 2 });
+          const view = (await one.result()) as RunView;
+          expect(view).toMatchObject({ status: 'succeeded' });
+          expect(view.steps[1]?.approval).toMatchObject({
+            digest,
+            approved: [{ by: 'ada' }, { by: 'bob' }],
+          });
+        }
+        expect(seen.slice(1)).toEqual([{ x: 'fast' }, { x: 'fast' }]);
+      },
+    );
+  });
+});
+
+test('an approval ends the run as stopped when its time is over, and is cancelled with it', async () => {
+  const guard: PlanStep = {
+    kind: 'try',
+    id: 'guard',
+    key: 'guard',
+    steps: [{ ...go, show: [], expires: lit('1s') }],
+    finally: [step('clean')],
+  };
+  await runs.withRun({ plan: planOf(guard), behaviour: asking(0) }, async ({ handle, start }) => {
+    const lasting = await start(planOf({ ...guard, steps: [{ ...go, show: [] }] }));
+    await untilStep(lasting, 'guard/go', ({ status }) => status === 'parked');
+    await lasting.cancel();
+    await expect(lasting.result()).rejects.toMatchObject({ cause: { name: 'CancelledFailure' } });
+    const view = (await handle.result()) as RunView;
+    expect(view).toMatchObject({ status: 'stopped', error: { code: 'APPROVAL_EXPIRED' } });
+    expect(view.steps.at(-1)).toMatchObject({ path: 'guard/finally/clean', status: 'succeeded' });
   });
 });
 

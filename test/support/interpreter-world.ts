@@ -3,6 +3,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import type { ErrorReport } from '../../core/error.js';
 import { interpret } from '../../core/interpreter.js';
 import type { JsonObject } from '../../core/json.js';
+import type { OpenApproval } from '../../core/open-approval.js';
 import type { Plan } from '../../core/plan.js';
 import type {
   Powers,
@@ -32,6 +33,7 @@ type Answer = (
   world: World,
   note: (text: string | null) => void,
 ) => MaybeLater<StepOutcome>;
+type Approve = (approval: OpenApproval, world: World) => MaybeLater<void>;
 type Decide = (asked: Asked, world: World) => MaybeLater<StepDecision | null>;
 
 /** What was asked of a person. */
@@ -52,6 +54,7 @@ export async function run(
   options: {
     initial?: RunState;
     decide?: Decide;
+    approve?: Approve;
     until?: string;
     nested?: boolean;
     parts?: boolean;
@@ -62,6 +65,10 @@ export async function run(
     options.decide ??
       (({ path }) => {
         throw new Error(`Nobody decides for ${path}.`);
+      }),
+    options.approve ??
+      (({ path }) => {
+        throw new Error(`Nobody approves ${path}.`);
       }),
     options.nested === true ? nestedScopes : oneScope,
   );
@@ -169,7 +176,12 @@ export class World {
   now = Date.parse('2026-01-01T00:00:00Z');
   readonly #scopes: Scopes;
 
-  constructor(answer: Answer, decide: Decide, scopesOf: (now: () => number) => Scopes) {
+  constructor(
+    answer: Answer,
+    decide: Decide,
+    approve: Approve,
+    scopesOf: (now: () => number) => Scopes,
+  ) {
     const scopes = scopesOf(() => this.now);
     this.#scopes = scopes;
     const interruptible = (): void => scopes.interrupt();
@@ -189,6 +201,11 @@ export class World {
         const decision = await decide(asked, this);
         interruptible();
         return decision;
+      },
+      approve: async (approval) => {
+        interruptible();
+        await approve(approval, this);
+        interruptible();
       },
       sleep: async (ms) => {
         interruptible();

@@ -23,11 +23,14 @@ import type { Plan } from '../../core/plan.js';
 import type { RunState } from '../../core/run-state.js';
 import type { RunView, StepView } from '../../core/run-view.js';
 import {
+  APPROVE_UPDATE,
   DECIDE_UPDATE,
   RECORD_ACTIVITY,
   RUN_STATE_QUERY,
   STATE_QUERY,
   WORKFLOW_TYPE,
+  type Approval,
+  type ApprovalResult,
   type Decision,
   type DecisionResult,
   type RunArgs,
@@ -256,5 +259,11 @@ export async function untilStep(
 export function decide(handle: WorkflowHandle, decision: object): Promise<DecisionResult> {
   return handle.executeUpdate<DecisionResult, [Decision]>(DECIDE_UPDATE, {
     args: [{ by: 'tester', ...decision } as Decision],
+  });
+}
+
+export function approve(handle: WorkflowHandle, answer: object): Promise<ApprovalResult> {
+  return handle.executeUpdate<ApprovalResult, [Approval]>(APPROVE_UPDATE, {
+    args: [{ action: 'approve', ...answer } as Approval],
   });
 }
