@@ -14,7 +14,7 @@ import { checkReachable } from './check-catch.js';
 import { checkParallel, type BlockPlan } from './check-parallel.js';
 import { compileUses } from './check-uses.js';
 import { collectNames } from './collect-names.js';
-import { impliedBy, knownFrom } from './conditions.js';
+import { impliedBy, isAboutCondition, knownFrom } from './conditions.js';
 import type { Diagnostics } from './diagnostic.js';
 import { compileExpression, type CompiledExpression } from './expression.js';
 import { withDefaults } from './parse-options.js';
@@ -283,7 +283,9 @@ class Checker {
       });
       this.#merge(visible, scope, 'it runs only in `catch`');
       // What is known of the error, or by it, holds in this clause: behind it the name can mean another one.
-      const paths = [...caught.own].filter((fact) => /^(?:steps|inputs)\./.test(fact));
+      const paths = [...caught.own].filter(
+        (fact) => /^(?:steps|inputs)\./.test(fact) || isAboutCondition(fact, clause.as.value),
+      );
       if (!stops) ways.push(new Facts().add(paths));
       const errors = clause.errors?.map(({ value }) => value);
       return { ...(errors === undefined ? {} : { errors }), as: clause.as.value, steps };
