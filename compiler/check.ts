@@ -11,14 +11,17 @@ import type { Expr, Template } from '../core/expression.js';
 import type { PlanStep } from '../core/plan.js';
 import { ERROR, foreachOutputs, repeatOutputs, RUN } from './block-types.js';
 import { checkReachable } from './check-catch.js';
+import { checkClaims } from './check-claims.js';
 import { checkParallel, type BlockPlan } from './check-parallel.js';
 import { compileUses } from './check-uses.js';
+import { checkVerdicts } from './check-verdict.js';
 import { collectNames } from './collect-names.js';
 import { impliedBy, isAboutCondition, knownFrom } from './conditions.js';
 import type { Diagnostics } from './diagnostic.js';
 import { compileExpression, type CompiledExpression } from './expression.js';
 import { withDefaults } from './parse-options.js';
 import type { InputDeclaration, Located, Pipeline, Step, WrittenOptions } from './pipeline.js';
+import { PlanTree } from './plan-tree.js';
 import { Facts, Visible, type Scope } from './scope.js';
 import type { StepSignature } from './step-signature.js';
 import { bareSource, compileTemplate } from './template.js';
@@ -71,6 +74,7 @@ export function checkPipeline(
     return { key, template, type };
   });
   file.report(diagnostics);
+  checker.submissions(steps);
   return {
     name: pipeline.name.value,
     ...(pipeline.summary === undefined ? {} : { summary: pipeline.summary }),
@@ -110,6 +114,12 @@ function holding({ expr, whenTrue, whenFalse }: CompiledExpression, truth: boole
 const NEVER: Expr = { op: 'lit', value: false };
 
 class Checker {
+  /** The steps as written, by the steps as planned. */
+  readonly #sources = new Map<PlanStep, Step>();
+  /** A step type with a part in submissions is used. */
+  #submits = false;
+  /** A mistake hides what a step or a condition is. */
+  #hidden: boolean;
   readonly #signatures: ReadonlyMap<string, StepSignature>;
   readonly #defaults: WrittenOptions;
   readonly #diagnostics: Diagnostics;
@@ -122,6 +132,7 @@ class Checker {
     this.#defaults = defaults;
     this.#signatures = new Map(signatures.map((signature) => [signature.name, signature]));
     this.#diagnostics = diagnostics;
+    this.#hidden = diagnostics.size > 0;
   }
 
   /** Defaults are literals of the input's type. */
@@ -143,6 +154,14 @@ class Checker {
         );
       }
     }
+  }
+
+  /** Rules about claims and submissions; without what a mistake hides they would tell of mistakes that are none. */
+  submissions(steps: readonly PlanStep[]): void {
+    if (!this.#submits || this.#hidden) return;
+    const tree = new PlanTree(steps, this.#sources, this.#signatures);
+    checkVerdicts(tree, this.#diagnostics);
+    checkClaims(tree, this.#diagnostics);
   }
 
   block(steps: readonly Step[], scope: Scope): Block {
@@ -167,6 +186,12 @@ class Checker {
   }
 
   #step(step: Step, scope: Scope): { plan: PlanStep | null; stops: boolean } {
+    const checked = this.#unplaced(step, scope);
+    if (checked.plan !== null) this.#sources.set(checked.plan, step);
+    return checked;
+  }
+
+  #unplaced(step: Step, scope: Scope): { plan: PlanStep | null; stops: boolean } {
     if (step.kind === 'broken') return { plan: null, stops: false };
     const base = { key: step.key, ...(step.id === undefined ? {} : { id: step.id.value }) };
     if (step.kind === 'if') return this.#ifBlock(step, base, scope);
@@ -178,7 +203,13 @@ class Checker {
     switch (step.kind) {
       case 'step': {
         const written = { ...step, options: withDefaults(step.options, this.#defaults) };
+        const before = this.#diagnostics.size;
         const { plan, outputs } = compileUses(written, this.#signatures, inner, this.#diagnostics);
+        const signature = this.#signatures.get(plan.uses);
+        this.#submits ||= signature?.submission !== undefined;
+        // A name that does not exist is told at the end, and stands for nothing until then.
+        const isHidden = plan.with.some(([, value]) => value.t === 'value' && value.value === null);
+        this.#hidden ||= signature === undefined || this.#diagnostics.size > before || isHidden;
         this.#succeed(step, outputs, scope, test);
         return { plan: { ...guarded, ...plan }, stops: false };
       }
@@ -407,6 +438,7 @@ class Checker {
 
   #condition(node: ScalarNode, scope: Scope): CompiledExpression {
     const compiled = this.#bare(node, scope);
+    this.#hidden ||= compiled.expr === null;
     if (!isAssignable(compiled.type, BOOL)) {
       const range = bareSource(node, this.#diagnostics).toRange(0, String(node.value).length);
       this.#diagnostics.add(
