@@ -10,19 +10,20 @@
 import type { Expr, Template } from '../core/expression.js';
 import type { PlanStep } from '../core/plan.js';
 import { ERROR, foreachOutputs, repeatOutputs, RUN } from './block-types.js';
-import { checkReachable } from './check-catch.js';
+import { checkReachable, warnOfIdle } from './check-catch.js';
 import { checkClaims } from './check-claims.js';
 import { checkParallel, type BlockPlan } from './check-parallel.js';
 import { compileUses } from './check-uses.js';
 import { checkVerdicts } from './check-verdict.js';
 import { collectNames } from './collect-names.js';
+import { warnOfConstant } from './constant-condition.js';
 import { impliedBy, isAboutCondition, knownFrom } from './conditions.js';
 import type { Diagnostics } from './diagnostic.js';
 import { compileExpression, type CompiledExpression } from './expression.js';
 import { withDefaults } from './parse-options.js';
 import type { InputDeclaration, Located, Pipeline, Step, WrittenOptions } from './pipeline.js';
 import { PlanTree } from './plan-tree.js';
-import { Facts, Visible, type Scope } from './scope.js';
+import { Facts, Visible, type FileNames, type Scope } from './scope.js';
 import type { StepSignature } from './step-signature.js';
 import { bareSource, compileTemplate } from './template.js';
 import {
@@ -74,6 +75,7 @@ export function checkPipeline(
     return { key, template, type };
   });
   file.report(diagnostics);
+  warnOfUnused(pipeline.inputs, file, diagnostics);
   checker.submissions(steps);
   return {
     name: pipeline.name.value,
@@ -84,6 +86,22 @@ export function checkPipeline(
     outputs: outputs.map(({ key, template }) => [key, template]),
     outputTypes: outputs.map(({ key, type }) => [key, type]),
   };
+}
+
+function warnOfUnused(
+  inputs: readonly InputDeclaration[],
+  { inputsRead }: FileNames,
+  diagnostics: Diagnostics,
+): void {
+  for (const { name, nameRange } of inputs) {
+    if (inputsRead.has(name)) continue;
+    diagnostics.warn(
+      'INPUT_UNUSED',
+      nameRange,
+      `nothing reads the input \`${name}\``,
+      `remove it, or read it as \`inputs.${name}\``,
+    );
+  }
 }
 
 function inputsType(inputs: readonly InputDeclaration[]): Type {
@@ -302,6 +320,7 @@ class Checker {
     const ways = body.stops ? [] : [tried];
     const clauses = step.catch.map((clause, index) => {
       checkReachable(clause, step.catch.slice(0, index), this.#diagnostics);
+      warnOfIdle(clause, body.steps, this.#signatures, this.#diagnostics);
       this.#checkFree(clause.as, scope);
       const visible = new Visible(scope.visible);
       const caught = new Facts(scope.facts);
@@ -439,6 +458,7 @@ class Checker {
   #condition(node: ScalarNode, scope: Scope): CompiledExpression {
     const compiled = this.#bare(node, scope);
     this.#hidden ||= compiled.expr === null;
+    warnOfConstant(compiled.expr, bareSource(node, this.#diagnostics), scope, this.#diagnostics);
     if (!isAssignable(compiled.type, BOOL)) {
       const range = bareSource(node, this.#diagnostics).toRange(0, String(node.value).length);
       this.#diagnostics.add(

@@ -2,12 +2,13 @@ import { checkPipeline, type CheckedPipeline } from './check.js';
 import { createSource, Diagnostics, type Diagnostic, type Source } from './diagnostic.js';
 import { parsePipeline } from './parse.js';
 import type { StepSignature } from './step-signature.js';
+import { warnOfSecrets } from './secret-literals.js';
 import { decodeFile, parseYaml } from './yaml.js';
 
 export interface Compiled {
-  /** Null when there is a diagnostic. */
+  /** Null when there is a mistake; warnings are none. */
   readonly pipeline: CheckedPipeline | null;
-  /** Every mistake, in source order. */
+  /** Every mistake and every warning, in source order. */
   readonly diagnostics: readonly Diagnostic[];
   /** The text that the places refer to; empty when the file is not text. */
   readonly source: Source;
@@ -37,9 +38,10 @@ export function compilePipeline(
   const yamlErrors = diagnostics.size;
   const parsed = tree.root === null ? null : parsePipeline(tree.root, diagnostics);
   const checked = parsed === null ? null : checkPipeline(parsed, signatures, diagnostics);
+  warnOfSecrets(diagnostics);
   if (Number.isFinite(tree.brokenAt)) keepReliable(tree.brokenAt, yamlErrors, diagnostics);
   const list = diagnostics.list();
-  return { pipeline: list.length === 0 ? checked : null, diagnostics: list, source };
+  return { pipeline: diagnostics.size === 0 ? checked : null, diagnostics: list, source };
 }
 
 /**
@@ -51,6 +53,6 @@ function keepReliable(brokenAt: number, yamlErrors: number, diagnostics: Diagnos
   diagnostics.retain((diagnostic, range) => {
     const isYaml = at++ < yamlErrors;
     const mayFollow = ['KEY_MISSING', 'NAME_UNKNOWN', 'STEP_KIND'].includes(diagnostic.code);
-    return isYaml || (range.end < brokenAt && !mayFollow);
+    return isYaml || diagnostic.severity === 'warning' || (range.end < brokenAt && !mayFollow);
   });
 }

@@ -200,6 +200,7 @@ export class References {
       return null;
     }
     const field = fields.get(key);
+    if (type === this.#scope.inputs) this.#scope.file.inputsRead.add(key);
     if (field === undefined) {
       this.#reportNoMember(of, key, at, [...fields.keys()], type);
       return null;

@@ -149,6 +149,8 @@ export class FileNames {
   readonly ids: ReadonlyMap<string, IdPlace>;
   /** Ids inside of what is already reported. */
   readonly broken: ReadonlySet<string>;
+  /** Inputs that some expression reads. */
+  readonly inputsRead = new Set<string>();
   /** Why a step that is visible may not have run. */
   readonly doubts = new Map<string, string>();
   readonly #unknown = new Map<string, { first: Range; hint: string; more: Range[] }>();
