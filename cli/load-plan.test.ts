@@ -43,7 +43,7 @@ describe('a plan from a file and inputs', () => {
 
   it('comes with what is warned of, for `adit run` to print', async () => {
     const { warnings } = await loadPipeline(await file('hello.yaml', HELLO));
-    expect(warnings).toMatch(/hello\.yaml:4:3: warning: nothing reads the input `times`/);
+    expect(warnings).toMatch(/hello\.yaml:5:3: warning: nothing reads the input `times`/);
   });
 
   it('tells every wrong input at once, and that nothing was started', async () => {

@@ -28,6 +28,9 @@ import type { Diagnostics } from './diagnostic.js';
 import { labelOf, templateOf, inputOf, type PlanTree, type UsesPlace } from './plan-tree.js';
 import type { SubmissionRole } from './step-signature.js';
 
+/** Most claims of a file, and most submissions: each is followed through all of it. */
+export const MOST_CLAIMS = 50;
+
 export function checkClaims(tree: PlanTree, diagnostics: Diagnostics): void {
   const claims = new Map<string, UsesPlace>();
   for (const place of tree.uses) {
@@ -37,13 +40,28 @@ export function checkClaims(tree: PlanTree, diagnostics: Diagnostics): void {
     if (id === undefined) leftOpen(place, 'it has no `id`, so', tree, diagnostics);
     else claims.set(`${id}.${submission.claim}`, place);
   }
+  const submits = tree.uses.filter(({ signature }) => signature.submission?.role === 'submit');
+  const beyond = [...claims.values()][MOST_CLAIMS] ?? submits[MOST_CLAIMS];
+  if (beyond !== undefined) {
+    diagnostics.add(
+      'CLAIM_UNCLEAR',
+      tree.rangeOf(beyond.step),
+      `a file has at most ${MOST_CLAIMS} claims and as many submissions`,
+      'divide it',
+    );
+    return;
+  }
   const ends = new Map<UsesPlace, UsesPlace[]>();
   for (const place of tree.uses) {
     const { submission } = place.signature;
     if (submission?.role !== 'submit' && submission?.role !== 'cancel') continue;
     const given = inputOf(place.step, submission.claim);
     const meant = [...new Set(outputsIn(given))].flatMap((output) => claims.get(output) ?? []);
-    for (const claim of meant) ends.set(claim, [...(ends.get(claim) ?? []), place]);
+    for (const claim of meant) {
+      const known = ends.get(claim);
+      if (known === undefined) ends.set(claim, [place]);
+      else known.push(place);
+    }
     if (meant.length === 0 && submission.role === 'submit') {
       diagnostics.add(
         'CLAIM_UNCLEAR',
@@ -78,6 +96,7 @@ class ClaimWalk {
   readonly #claim: UsesPlace;
   readonly #role: SubmissionRole & { readonly role: 'claim' };
   readonly #submits: ReadonlySet<PlanStep>;
+  readonly #submitIds: ReadonlySet<string | undefined>;
   /** Blocks in which something happens to the claim. */
   readonly #touched: ReadonlySet<PlanStep>;
   readonly #around: ReadonlySet<PlanStep>;
@@ -99,6 +118,7 @@ class ClaimWalk {
         signature.submission?.role === 'submit' ? [step] : [],
       ),
     );
+    this.#submitIds = new Set([...this.#submits].map(({ id }) => id));
     const blocks = (place: UsesPlace): PlanStep[] => place.around.map(({ block }) => block);
     this.#around = new Set(blocks(claim));
     this.#touched = new Set([
@@ -190,7 +210,7 @@ class ClaimWalk {
   /** The claim itself, a submission on it, or what gives it back. */
   #own(step: PlanStep, flow: Flow): Exits {
     if (step === this.#claim.step) {
-      const open: Open = { time: 0, spent: [] };
+      const open: Open = { time: 0, spent: null };
       const rest = { ...flow, open: null };
       return { normal: { none: false, open, done: false }, failed: rest, broken: rest };
     }
@@ -321,9 +341,7 @@ class ClaimWalk {
       const isClaim = path[0] === 'steps' && path[1] === id && path.length <= 3;
       if (isClaim && (path.length === 2 || path[2] === this.#role.claim)) return state !== 'none';
       // What is open was not submitted yet.
-      const isSubmit = [...this.#submits].some(
-        (step) => path[0] === 'steps' && path[1] === step.id,
-      );
+      const isSubmit = path[0] === 'steps' && this.#submitIds.has(path[1]);
       if (isSubmit && state === 'open') return false;
     }
     if (state === 'none') return null;
@@ -355,7 +373,9 @@ class ClaimWalk {
         'move it before the claim, or write out how long it can take',
       );
     } else if (time > lifetimeMs) {
-      const longest = spent.toSorted((a, b) => b.ms - a.ms).slice(0, 3);
+      const parts: { readonly step: PlanStep; readonly ms: number }[] = [];
+      for (let part = spent; part !== null; part = part.before) parts.push(part);
+      const longest = parts.toSorted((a, b) => b.ms - a.ms).slice(0, 3);
       this.#diagnostics.add(
         'CLAIM_TOO_OLD',
         this.#tree.rangeOf(submit),

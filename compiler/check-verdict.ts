@@ -3,6 +3,8 @@
  * between. The step types compare digests again while the run goes; this is told before hours of work.
  */
 import type { Expr } from '../core/expression.js';
+import type { ActivityStep } from '../core/plan.js';
+import { MOST_CLAIMS } from './check-claims.js';
 import type { Diagnostics } from './diagnostic.js';
 import { inputOf, labelOf, member, printPath, type PlanTree, type UsesPlace } from './plan-tree.js';
 import type { SubmissionRole } from './step-signature.js';
@@ -10,6 +12,8 @@ import type { SubmissionRole } from './step-signature.js';
 type Gate = UsesPlace & { readonly role: SubmissionRole & { readonly role: 'gate' } };
 
 export function checkVerdicts(tree: PlanTree, diagnostics: Diagnostics): void {
+  const between = new BetweenCheck(tree, diagnostics);
+  let submissions = 0;
   for (const place of tree.uses) {
     const role = place.signature.submission;
     if (role?.role === 'gate') checkGate({ ...place, role }, tree, diagnostics);
@@ -17,7 +21,9 @@ export function checkVerdicts(tree: PlanTree, diagnostics: Diagnostics): void {
     const gate = gateOf(place, role.verdict, tree, diagnostics);
     if (gate === null) continue;
     checkSubmitted(place, gate, tree, diagnostics);
-    checkBetween(place, gate, tree, diagnostics);
+    submissions += 1;
+    // A file with more is refused for that.
+    if (submissions <= MOST_CLAIMS) between.check(place, gate);
   }
 }
 
@@ -89,30 +95,48 @@ function checkSubmitted(
 }
 
 /** Nothing may work in a workspace that was there before the gate, from the gate to the submission. */
-function checkBetween(
-  submit: UsesPlace,
-  gate: Gate,
-  tree: PlanTree,
-  diagnostics: Diagnostics,
-): void {
-  const isBetween = (place: UsesPlace): boolean => {
-    if (place.step === gate.step || place.step === submit.step) return false;
+class BetweenCheck {
+  readonly #tree: PlanTree;
+  readonly #diagnostics: Diagnostics;
+  /** Steps that work in a workspace, with the step that opened it; null when that cannot be told. */
+  readonly #works = new Map<UsesPlace, UsesPlace | null>();
+  readonly #told = new Set<UsesPlace>();
+
+  constructor(tree: PlanTree, diagnostics: Diagnostics) {
+    this.#tree = tree;
+    this.#diagnostics = diagnostics;
+    const openers = new Map<ActivityStep, UsesPlace>();
+    for (const place of tree.uses) {
+      const workspace = workspaceOf(place);
+      const from = tree.outputOf(workspace)?.from;
+      const opener = from === undefined ? undefined : openers.get(from.step);
+      if (place.signature.opensWorkspace === true) openers.set(place.step, place);
+      else if (workspace !== null) {
+        if (opener !== undefined) openers.set(place.step, opener);
+        this.#works.set(place, opener ?? null);
+      }
+    }
+  }
+
+  check(submit: UsesPlace, gate: Gate): void {
+    for (const [place, opener] of this.#works) {
+      if (this.#told.has(place) || !this.#isBetween(gate, place, submit)) continue;
+      if (opener !== null && this.#isBetween(gate, opener, submit)) continue;
+      this.#told.add(place);
+      this.#diagnostics.add(
+        'VERDICT_OUTDATED',
+        this.#tree.rangeOf(place.step),
+        `${labelOf(place.step)} works in a workspace after the gate ${labelOf(gate.step)} and before the submission ${labelOf(submit.step)}: what was judged may no longer be what is there`,
+        'move it before the gate or behind the submission, or give it a workspace of its own, forked after the gate',
+      );
+    }
+  }
+
+  #isBetween(gate: UsesPlace, place: UsesPlace, submit: UsesPlace): boolean {
+    const tree = this.#tree;
     // Of a loop around the submission alone the next turn comes before its next submission.
     const comesAgain = tree.isInLoopOf(place, submit) && !tree.isInLoopOf(gate, submit);
     return tree.mayPrecede(gate, place) && (comesAgain || tree.mayPrecede(place, submit));
-  };
-  for (const place of tree.uses) {
-    const workspace = workspaceOf(place);
-    if (workspace === null || place.signature.opensWorkspace === true || !isBetween(place))
-      continue;
-    const opener = openerOf(workspace, tree);
-    if (opener !== null && isBetween(opener)) continue;
-    diagnostics.add(
-      'VERDICT_OUTDATED',
-      tree.rangeOf(place.step),
-      `${labelOf(place.step)} works in a workspace after the gate ${labelOf(gate.step)} and before the submission ${labelOf(submit.step)}: what was judged may no longer be what is there`,
-      'move it before the gate or behind the submission, or give it a workspace of its own, forked after the gate',
-    );
   }
 }
 
@@ -122,18 +146,6 @@ function workspaceOf({ step, signature }: UsesPlace): Expr | null {
     if (given !== null) return given;
   }
   return null;
-}
-
-/** The step that opened a workspace; null when that cannot be told. */
-function openerOf(workspace: Expr, tree: PlanTree): UsesPlace | null {
-  for (let at: Expr | null = workspace; ;) {
-    const output = tree.outputOf(tree.follow(at));
-    if (output === null) return null;
-    const before = workspaceOf(output.from);
-    if (output.from.signature.opensWorkspace === true) return output.from;
-    if (before === null) return null;
-    at = before;
-  }
 }
 
 function shown(expr: Expr): string {

@@ -2,11 +2,18 @@
 import type { PlanStep } from '../core/plan.js';
 import { sum, type LongestTime } from './block-time.js';
 
+/** A list, the latest first; paths share what they have in common. */
+interface Spent {
+  readonly step: PlanStep;
+  readonly ms: number;
+  readonly before: Spent | null;
+}
+
 /** The claim is active, and nothing was tried with it yet. */
 export interface Open {
   readonly time: LongestTime;
   /** What took time since, for the message. */
-  readonly spent: readonly { readonly step: PlanStep; readonly ms: number }[];
+  readonly spent: Spent | null;
   /** Why the steps that follow are not come to. */
   readonly why?: string;
 }
@@ -63,7 +70,7 @@ export function later(flow: Flow, step: PlanStep, time: LongestTime): Flow {
     ...flow,
     open: {
       time: sum([before, time]),
-      spent: ms === 0 ? spent : [...spent, { step, ms }],
+      spent: ms === 0 ? spent : { step, ms, before: spent },
       ...(why === undefined ? {} : { why }),
     },
   };

@@ -134,8 +134,8 @@ export class Diagnostics {
     const diagnostic: Diagnostic = {
       code,
       severity,
-      message: harmless(this.#withoutSecrets(message)),
-      hint: harmless(this.#withoutSecrets(hint)),
+      message: harmless(this.#withoutSecrets(message, start, end)),
+      hint: harmless(this.#withoutSecrets(hint, start, end)),
       file: this.source.file,
       line: from.line,
       column: from.column,
@@ -146,10 +146,13 @@ export class Diagnostics {
     if (severity === 'error') this.#errors += 1;
   }
 
-  #withoutSecrets(told: string): string {
-    return this.source.secrets.reduce(
-      (text, { range }) =>
-        text.replaceAll(this.source.text.slice(range.start, range.end), '[masked]'),
+  /** A message says what stands at its place, so the secrets of those lines are the ones that it could hold. */
+  #withoutSecrets(told: string, start: number, end: number): string {
+    const { text, lineStarts } = this.source;
+    const from = lineStarts[placeOf(this.source, start).line - 1] ?? 0;
+    const to = lineStarts[placeOf(this.source, end).line] ?? text.length;
+    return secretsBetween(this.source, from, to).reduce(
+      (shown, { range }) => shown.replaceAll(text.slice(range.start, range.end), '[masked]'),
       told,
     );
   }
@@ -249,13 +252,29 @@ export function printDiagnostic(
   return lines.join('\n');
 }
 
+/** The secrets that reach into a piece of the text. */
+function secretsBetween({ secrets }: Source, from: number, to: number): readonly SecretLiteral[] {
+  let low = 0;
+  let high = secrets.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((secrets[middle]?.range.end ?? 0) <= from) low = middle + 1;
+    else high = middle;
+  }
+  const found: SecretLiteral[] = [];
+  for (let at = low; (secrets[at]?.range.start ?? to) < to; at += 1) {
+    const secret = secrets[at];
+    if (secret !== undefined) found.push(secret);
+  }
+  return found;
+}
+
 /** A piece of the text, with a mark for each character of a secret. */
-function masked({ text, secrets }: Source, from: number, to: number): string {
-  let piece = text.slice(from, to);
-  for (const { range } of secrets) {
+function masked(source: Source, from: number, to: number): string {
+  let piece = source.text.slice(from, to);
+  for (const { range } of secretsBetween(source, from, to)) {
     const start = Math.max(0, range.start - from);
     const end = Math.min(piece.length, range.end - from);
-    if (start >= end) continue;
     piece = piece.slice(0, start) + '*'.repeat(end - start) + piece.slice(end);
   }
   return piece;
