@@ -31,6 +31,7 @@ export const artifactPublish = defineStep({
     'ARTIFACT_HOST_UNAVAILABLE',
     'ARTIFACT_UNSUITABLE',
   ],
+  madeOf: { artifact: 'artifact' },
   example: `
 - id: published
   uses: artifact.publish

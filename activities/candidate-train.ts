@@ -120,6 +120,7 @@ export const candidateTrain = defineStep({
   program: true,
   metricConditions: ['stop_when'],
   host: [['workspace']],
+  passes: { workspace: 'workspace' },
   example: `
 - id: trained
   uses: candidate.train

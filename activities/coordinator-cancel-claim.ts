@@ -40,6 +40,7 @@ export const coordinatorCancelClaim = defineStep({
   defaults: { timeout: '10m', heartbeat: '20s', retry: { attempts: 1 } },
   errors: [],
   effect: true,
+  submission: { role: 'cancel', claim: 'claim' },
   example: `
 - uses: coordinator.cancel_claim
   with:

@@ -22,6 +22,7 @@ import {
   sha256Of,
   toRetryRule,
 } from './coordinator-effect.js';
+import { durationSchema } from './duration-input.js';
 import { isPossiblyDone } from './effect-settling.js';
 import { assertNotHeld, effect, recordAlarm, type Probed } from './effect.js';
 import { defineStep, type StepContext } from './step-type.js';
@@ -47,6 +48,11 @@ export const coordinatorClaim = defineStep({
     verdict: passVerdictSchema.describe(
       'The verdict that the claim is made for: without one there is nothing to submit.',
     ),
+    lifetime: durationSchema
+      .optional()
+      .describe(
+        'How long a claim lives, for `adit check`: what lies between it and its submission must fit. 45m when absent; the run itself goes by `expiresAt`.',
+      ),
   }),
   output: z.object({
     claim: claimSchema.describe('The active claim; its expiresAt is a deadline.'),
@@ -67,13 +73,19 @@ export const coordinatorClaim = defineStep({
     ...COORDINATOR_EFFECT_ERRORS,
   ],
   effect: true,
+  submission: { role: 'claim', claim: 'claim', lifetime: '45m', lifetimeInput: 'lifetime' },
   example: `
-- id: claim
-  uses: coordinator.claim
-  with:
-    task: \${{ steps.discover.task }}
-    description: "tiny ternary frontier"
-    verdict: \${{ steps.verdict.verdict }}
+- try:
+    - id: claimed
+      uses: coordinator.claim
+      with:
+        task: \${{ steps.discover.task }}
+        description: "tiny ternary frontier"
+        verdict: \${{ steps.verdict.verdict }}
+    # … coordinator.submit with this claim …
+  finally:
+    - uses: coordinator.cancel_claim
+      with: { claim: "\${{ has(steps.claimed.claim) ? steps.claimed.claim : null }}" }
 `,
   run: async ({ task, description, verdict }, context) => {
     const { coordinator, store, wallet } = context.adapters;

@@ -73,6 +73,7 @@ export const coordinatorSubmit = defineStep({
     'FILE_CHANGED',
   ],
   effect: true,
+  submission: { role: 'submit', claim: 'claim', verdict: 'verdict' },
   example: `
 - id: submit
   uses: coordinator.submit

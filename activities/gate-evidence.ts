@@ -62,6 +62,12 @@ export const gateEvidence = defineStep({
     'COORDINATOR_UNAVAILABLE',
     'COORDINATOR_REPLY_INVALID',
   ],
+  submission: {
+    role: 'gate',
+    verdict: 'verdict',
+    candidate: 'candidate',
+    judges: { patch: 'workspace', artifact: 'artifact' },
+  },
   example: `
 - id: gate
   uses: gate.evidence

@@ -71,6 +71,7 @@ export const taskBenchmark = defineStep({
   ],
   program: true,
   host: [['workspace']],
+  passes: { 'candidate.workspace': 'workspace', 'candidate.artifact': 'artifact' },
   example: `
 - id: measured
   uses: task.benchmark

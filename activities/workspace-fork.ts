@@ -17,6 +17,7 @@ export const workspaceFork = defineStep({
   defaults: { timeout: '15m', heartbeat: '20s' },
   errors: ['WORKSPACE_CHANGED', 'FILE_MISSING', 'DISK_FULL'],
   host: [['workspace']],
+  opensWorkspace: true,
   example: `
 - id: fork
   uses: workspace.fork

@@ -31,6 +31,7 @@ export const workspacePatch = defineStep({
     'DISK_FULL',
   ],
   host: [['workspace']],
+  madeOf: { patch: 'workspace' },
   example: `
 - id: patch
   uses: workspace.patch

@@ -94,6 +94,42 @@ describe('adit check', () => {
     expect(JSON.parse(out)).toEqual({ ok: true, diagnostics: [] });
   });
 
+  describe('with warnings alone', () => {
+    const UNUSED = GOOD.replace('steps:', 'inputs: { a: { type: int } }\nsteps:');
+
+    it('prints them, says ok and exits 0', async () => {
+      const file = await write('unused.yaml', UNUSED);
+      expect(await runCommandLine(['check', file])).toBe(0);
+      expect(out).toBe(
+        [
+          `${file}:2:11: warning: nothing reads the input \`a\` [INPUT_UNUSED]`,
+          '2 | inputs: { a: { type: int } }',
+          '  |           ~',
+          '  = remove it, or read it as `inputs.a`',
+          '',
+          `ok ${file}`,
+          '',
+        ].join('\n'),
+      );
+      expect(err).toBe('1 warning in 1 file\n');
+    });
+
+    it('exits 2 when they are denied', async () => {
+      const file = await write('unused.yaml', UNUSED);
+      expect(await runCommandLine(['check', file, '--deny-warnings'])).toBe(2);
+      expect(out).not.toContain('ok ');
+    });
+
+    it('has their severity as JSON', async () => {
+      const file = await write('unused.yaml', UNUSED);
+      expect(await runCommandLine(['check', file, '--json'])).toBe(0);
+      expect(JSON.parse(out)).toMatchObject({
+        ok: true,
+        diagnostics: [{ code: 'INPUT_UNUSED', severity: 'warning' }],
+      });
+    });
+  });
+
   it('refuses a huge file by its size, without reading it', async () => {
     const file = await write('huge.yaml', '');
     await truncate(file, 3 * 1024 * 1024);

@@ -9,10 +9,10 @@ import { clean, note, paint, print, printJson } from './output.js';
 import { namedFileReader } from './read-named-file.js';
 import { filesOnDisk, STANDARD_INPUT } from './pipeline-files.js';
 
-/** Checks files and prints all that is wrong with them; the exit code is 2 when something is. */
+/** Checks files and prints all that is wrong with them; the exit code is 2 when something is. Warnings alone are no reason, unless they are denied. */
 export async function checkFiles(
   files: readonly string[],
-  options: { readonly json: boolean },
+  options: { readonly json: boolean; readonly denyWarnings: boolean },
 ): Promise<ExitCode> {
   const told = new Set<string | null>();
   const checked: Pick<CompiledFile, 'source' | 'diagnostics'>[] = [];
@@ -32,17 +32,24 @@ export async function checkFiles(
     }
   }
   const diagnostics = checked.flatMap((one) => one.diagnostics);
-  const ok = diagnostics.length === 0;
+  const warnings = diagnostics.filter(({ severity }) => severity === 'warning').length;
+  const mistakes = diagnostics.length - warnings;
+  const ok = mistakes === 0 && (warnings === 0 || !options.denyWarnings);
   if (options.json) {
     printJson({ ok, diagnostics });
   } else {
     for (const { source, diagnostics: found } of checked) {
       for (const diagnostic of found) print(`${printDiagnostic(diagnostic, source, paint)}\n`);
-      if (found.length === 0) print(`${paint.green('ok')} ${clean(source.file)}`);
+      const isWrong = found.some(({ severity }) => options.denyWarnings || severity === 'error');
+      if (!isWrong) print(`${paint.green('ok')} ${clean(source.file)}`);
     }
-    if (!ok) {
-      const wrong = checked.filter((one) => one.diagnostics.length > 0).length;
-      note(`${plural(diagnostics.length, 'mistake')} in ${plural(wrong, 'file')}`);
+    if (diagnostics.length > 0) {
+      const told = checked.filter((one) => one.diagnostics.length > 0).length;
+      const counts = [
+        ...(mistakes === 0 ? [] : [plural(mistakes, 'mistake')]),
+        ...(warnings === 0 ? [] : [plural(warnings, 'warning')]),
+      ];
+      note(`${counts.join(' and ')} in ${plural(told, 'file')}`);
     }
   }
   return ok ? EXIT.done : EXIT.usage;

@@ -41,6 +41,11 @@ describe('a plan from a file and inputs', () => {
     expect(bindPlan(loaded, text, network).inputs).toEqual({ name: '007', times: 1 });
   });
 
+  it('comes with what is warned of, for `adit run` to print', async () => {
+    const { warnings } = await loadPipeline(await file('hello.yaml', HELLO));
+    expect(warnings).toMatch(/hello\.yaml:5:3: warning: nothing reads the input `times`/);
+  });
+
   it('tells every wrong input at once, and that nothing was started', async () => {
     const loaded = await loadPipeline(await file('hello.yaml', HELLO));
     const inputs = readGivenInputs({ input: ['times=many', 'nam=x'] });

@@ -18,6 +18,8 @@ export interface LoadedPipeline {
   readonly pipeline: CheckedPipeline;
   readonly source: Source;
   readonly sourceSha256: string;
+  /** What `adit check` warns of, as it prints it; empty for nothing. */
+  readonly warnings: string;
 }
 
 export type GivenInputs = ReadonlyMap<string, GivenInput>;
@@ -43,6 +45,7 @@ export async function loadPipeline(file: string): Promise<LoadedPipeline> {
     pipeline,
     source,
     sourceSha256: createHash('sha256').update(content).digest('hex'),
+    warnings: diagnostics.map((warning) => printDiagnostic(warning, source)).join('\n\n'),
   };
 }
 
@@ -107,7 +110,8 @@ function invalid(
   diagnostics: readonly Diagnostic[],
   sourceFor: (diagnostic: Diagnostic) => Source,
 ): CliFailure {
-  const count = diagnostics.length === 1 ? 'a mistake' : `${diagnostics.length} mistakes`;
+  const mistakes = diagnostics.filter(({ severity }) => severity === 'error').length;
+  const count = mistakes === 1 ? 'a mistake' : `${mistakes} mistakes`;
   const head =
     code === 'PIPELINE_INVALID'
       ? `${file} has ${count}; nothing was started.`

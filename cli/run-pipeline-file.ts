@@ -12,6 +12,7 @@ import { showStarted } from './show-started.js';
 /** `adit run`: the file is checked before anything else, so a mistake in it needs no server to be told. */
 export async function runPipelineFile(file: string, options: RunOptions): Promise<ExitCode> {
   const loaded = await loadPipeline(file);
+  if (loaded.warnings !== '') note(`${loaded.warnings}\n`);
   const inputs = readGivenInputs(options);
   // Bound once without a network, so that a wrong input is told before the server and the hotkey are asked.
   const terms = readRunTerms(

@@ -20,6 +20,13 @@ export function compileApprove(
     diagnostics,
   });
   const { expires, summary } = step;
+  if (expires === undefined)
+    diagnostics.warn(
+      'APPROVAL_ENDLESS',
+      step.range,
+      'this approval has no `expires`: without an answer the run waits for ever',
+      'give it a time, such as `expires: 24h`; the run then stops',
+    );
   const plan: PlannedApproval = {
     key: step.key,
     kind: 'approve',

@@ -2,6 +2,7 @@
 import type { PlanStep } from '../core/plan.js';
 import { idsOf } from './collect-names.js';
 import type { Diagnostics } from './diagnostic.js';
+import { EndedBranches } from './layers.js';
 import type { Step } from './pipeline.js';
 import { resolveNeeds } from './resolve-needs.js';
 import { Facts, Visible, type Scope } from './scope.js';
@@ -37,13 +38,15 @@ export function checkParallel(
     ),
   );
   const results: (Branched | undefined)[] = branches.map(() => undefined);
+  const factsOf = new EndedBranches<Facts>(branches.length);
+  const visibleIn = new EndedBranches<Visible>(branches.length);
   for (const index of order) {
     const branch = branches[index];
     if (branch === undefined) continue;
-    const needed = (needs[index] ?? []).flatMap((at) => results[at] ?? []);
+    const needed = needs[index] ?? [];
     // What it needs is certain in it as well.
-    const facts = new Facts(...needed.map((one) => one.facts), scope.facts);
-    const visible = new Visible(...needed.map((one) => one.visible), scope.visible);
+    const facts = new Facts(scope.facts, factsOf.neededBy(index, needed));
+    const visible = new Visible(scope.visible, visibleIn.neededBy(index, needed));
     const beside = {
       ids,
       branch: index,
@@ -51,6 +54,8 @@ export function checkParallel(
       ...(scope.beside === undefined ? {} : { outer: scope.beside }),
     };
     const { plan, stops } = check(branch.step, { ...scope, visible, facts, beside });
+    factsOf.add(index, facts);
+    visibleIn.add(index, visible);
     results[index] = { plan, stops, facts, visible };
   }
   for (const result of results) {

@@ -11,18 +11,22 @@ import type { Expr, Template } from '../core/expression.js';
 import type { PlanStep } from '../core/plan.js';
 import { compileApprove } from './check-approve.js';
 import { ERROR, foreachOutputs, repeatOutputs, RUN } from './block-types.js';
-import { checkReachable } from './check-catch.js';
+import { checkReachable, warnOfIdle } from './check-catch.js';
+import { checkClaims } from './check-claims.js';
 import { checkParallel, type BlockPlan } from './check-parallel.js';
 import { compileCall, type CalledFile } from './check-call.js';
 import { compileUses } from './check-uses.js';
+import { checkVerdicts } from './check-verdict.js';
 import { collectNames } from './collect-names.js';
-import { impliedBy, knownFrom } from './conditions.js';
+import { warnOfConstant } from './constant-condition.js';
+import { impliedBy, isAboutCondition, knownFrom } from './conditions.js';
 import type { Diagnostics } from './diagnostic.js';
 import { compileExpression, type CompiledExpression } from './expression.js';
 import { FINALLY_TIMEOUT_MS } from './parse-finally-timeout.js';
 import { withDefaults } from './parse-options.js';
 import type { CallStep, Defaults, InputDeclaration, Located, Pipeline, Step } from './pipeline.js';
-import { Facts, Visible, type Scope } from './scope.js';
+import { PlanTree } from './plan-tree.js';
+import { Facts, Visible, type FileNames, type Scope } from './scope.js';
 import type { StepSignature } from './step-signature.js';
 import { bareSource, compileTemplate } from './template.js';
 import {
@@ -83,6 +87,8 @@ export function checkPipeline(
     return { key, template, type };
   });
   file.report(diagnostics);
+  warnOfUnused(pipeline.inputs, file, diagnostics);
+  checker.submissions(steps);
   return {
     name: pipeline.name.value,
     ...(pipeline.summary === undefined ? {} : { summary: pipeline.summary }),
@@ -94,6 +100,22 @@ export function checkPipeline(
     stepOutputs: scope.visible.own,
     terms: pipeline.terms,
   };
+}
+
+function warnOfUnused(
+  inputs: readonly InputDeclaration[],
+  { inputsRead }: FileNames,
+  diagnostics: Diagnostics,
+): void {
+  for (const { name, nameRange } of inputs) {
+    if (inputsRead.has(name)) continue;
+    diagnostics.warn(
+      'INPUT_UNUSED',
+      nameRange,
+      `nothing reads the input \`${name}\``,
+      `remove it, or read it as \`inputs.${name}\``,
+    );
+  }
 }
 
 /** `inputs` in every expression. */
@@ -125,6 +147,12 @@ function holding({ expr, whenTrue, whenFalse }: CompiledExpression, truth: boole
 const NEVER: Expr = { op: 'lit', value: false };
 
 class Checker {
+  /** The steps as written, by the steps as planned. */
+  readonly #sources = new Map<PlanStep, Step>();
+  /** A step type with a part in submissions is used. */
+  #submits = false;
+  /** A mistake hides what a step or a condition is. */
+  #hidden: boolean;
   readonly #signatures: ReadonlyMap<string, StepSignature>;
   readonly #defaults: Defaults;
   readonly #diagnostics: Diagnostics;
@@ -140,6 +168,7 @@ class Checker {
     this.#defaults = defaults;
     this.#signatures = new Map(signatures.map((signature) => [signature.name, signature]));
     this.#diagnostics = diagnostics;
+    this.#hidden = diagnostics.size > 0;
   }
 
   /** Defaults are literals of the input's type. */
@@ -161,6 +190,14 @@ class Checker {
         );
       }
     }
+  }
+
+  /** Rules about claims and submissions; without what a mistake hides they would tell of mistakes that are none. */
+  submissions(steps: readonly PlanStep[]): void {
+    if (!this.#submits || this.#hidden) return;
+    const tree = new PlanTree(steps, this.#sources, this.#signatures);
+    checkVerdicts(tree, this.#diagnostics);
+    checkClaims(tree, this.#diagnostics);
   }
 
   block(steps: readonly Step[], scope: Scope): Block {
@@ -185,6 +222,12 @@ class Checker {
   }
 
   #step(step: Step, scope: Scope): { plan: PlanStep | null; stops: boolean } {
+    const checked = this.#unplaced(step, scope);
+    if (checked.plan !== null) this.#sources.set(checked.plan, step);
+    return checked;
+  }
+
+  #unplaced(step: Step, scope: Scope): { plan: PlanStep | null; stops: boolean } {
     if (step.kind === 'broken') return { plan: null, stops: false };
     const base = { key: step.key, ...(step.id === undefined ? {} : { id: step.id.value }) };
     if (step.kind === 'if') return this.#ifBlock(step, base, scope);
@@ -196,7 +239,13 @@ class Checker {
     switch (step.kind) {
       case 'step': {
         const written = { ...step, options: withDefaults(step.options, this.#defaults) };
+        const before = this.#diagnostics.size;
         const { plan, outputs } = compileUses(written, this.#signatures, inner, this.#diagnostics);
+        const signature = this.#signatures.get(plan.uses);
+        this.#submits ||= signature?.submission !== undefined;
+        // A name that does not exist is told at the end, and stands for nothing until then.
+        const isHidden = plan.with.some(([, value]) => value.t === 'value' && value.value === null);
+        this.#hidden ||= signature === undefined || this.#diagnostics.size > before || isHidden;
         this.#succeed(step, outputs, scope, test);
         return { plan: { ...guarded, ...plan }, stops: false };
       }
@@ -301,6 +350,7 @@ class Checker {
     const ways = body.stops ? [] : [tried];
     const clauses = step.catch.map((clause, index) => {
       checkReachable(clause, step.catch.slice(0, index), this.#diagnostics);
+      warnOfIdle(clause, body.steps, this.#signatures, this.#diagnostics);
       this.#checkFree(clause.as, scope);
       const visible = new Visible(scope.visible);
       const caught = new Facts(scope.facts);
@@ -313,7 +363,9 @@ class Checker {
       });
       this.#merge(visible, scope, 'it runs only in `catch`');
       // What is known of the error, or by it, holds in this clause: behind it the name can mean another one.
-      const paths = [...caught.own].filter((fact) => /^(?:steps|inputs)\./.test(fact));
+      const paths = [...caught.own].filter(
+        (fact) => /^(?:steps|inputs)\./.test(fact) || isAboutCondition(fact, clause.as.value),
+      );
       if (!stops) ways.push(new Facts().add(paths));
       const errors = clause.errors?.map(({ value }) => value);
       return { ...(errors === undefined ? {} : { errors }), as: clause.as.value, steps };
@@ -440,6 +492,8 @@ class Checker {
 
   #condition(node: ScalarNode, scope: Scope): CompiledExpression {
     const compiled = this.#bare(node, scope);
+    this.#hidden ||= compiled.expr === null;
+    warnOfConstant(compiled.expr, bareSource(node, this.#diagnostics), scope, this.#diagnostics);
     if (!isAssignable(compiled.type, BOOL)) {
       const range = bareSource(node, this.#diagnostics).toRange(0, String(node.value).length);
       this.#diagnostics.add(

@@ -20,13 +20,14 @@ import {
   type PipelineFiles,
 } from './pipeline-files.js';
 import type { StepSignature } from './step-signature.js';
+import { warnOfSecrets } from './secret-literals.js';
 import { suggest } from './suggest.js';
 import { decodeFile, parseYaml } from './yaml.js';
 
 export interface Compiled {
-  /** Null when there is a diagnostic. */
+  /** Null when there is a mistake; warnings are none. */
   readonly pipeline: CheckedPipeline | null;
-  /** Every mistake: those of the file in source order, then those of each file that is called, once. */
+  /** Every mistake and every warning: those of the file in source order, then those of each file that is called, once. */
   readonly diagnostics: readonly Diagnostic[];
   /** The text that the places of the file refer to; empty when it is not text. */
   readonly source: Source;
@@ -62,7 +63,7 @@ export function compilePipeline(
   const { checked, source } = compiler.compile(bytes, file, files.identify(file));
   const diagnostics = compiler.files.flatMap((one) => one.diagnostics);
   return {
-    pipeline: diagnostics.length === 0 ? checked : null,
+    pipeline: diagnostics.every(({ severity }) => severity === 'warning') ? checked : null,
     diagnostics,
     source,
     files: compiler.files,
@@ -123,6 +124,7 @@ class Compiler {
         return opened;
       };
       checked = parsed === null ? null : checkPipeline(parsed, this.#signatures, diagnostics, open);
+      warnOfSecrets(diagnostics);
       const isGuess = Number.isFinite(tree.brokenAt);
       inputsBroken = parsed === null || parsed.inputsBroken || isGuess;
       if (isGuess) keepReliable(tree.brokenAt, yamlErrors, diagnostics);
@@ -132,7 +134,7 @@ class Compiler {
     this.#open.pop();
     const list = diagnostics.list();
     this.files[place] = { source, identity, diagnostics: list };
-    const isBroken = list.length > 0;
+    const isBroken = diagnostics.size > 0;
     const isWhole = !isBroken && called.every((one) => one?.isWhole === true);
     return { checked, inputsBroken, isBroken, isWhole, source };
   }
@@ -273,6 +275,6 @@ function keepReliable(brokenAt: number, yamlErrors: number, diagnostics: Diagnos
   diagnostics.retain((diagnostic, range) => {
     const isYaml = at++ < yamlErrors;
     const mayFollow = ['KEY_MISSING', 'NAME_UNKNOWN', 'STEP_KIND'].includes(diagnostic.code);
-    return isYaml || (range.end < brokenAt && !mayFollow);
+    return isYaml || diagnostic.severity === 'warning' || (range.end < brokenAt && !mayFollow);
   });
 }

@@ -22,13 +22,18 @@ export function impliedBy(expr: Expr | null, truth: boolean, paths: Iterable<str
   return [...paths].filter((path) => !path.startsWith(MARK)).map((path) => key + IMPLIES + path);
 }
 
-/** What a fact says beyond itself; null when it is a path. */
-export function readFact(fact: string): { readonly key: string; readonly path?: string } | null {
+/** The path that exists where the condition of the key holds; null for a fact that is not of this kind. */
+export function readFact(fact: string): { readonly key: string; readonly path: string } | null {
   if (!fact.startsWith(MARK)) return null;
   const at = fact.lastIndexOf(IMPLIES);
   // Ids and members hold no such sign, so the last one is ours, unless it stands in a text of the condition.
   const path = at === -1 ? '' : fact.slice(at + IMPLIES.length);
-  return /^[\w.]+$/.test(path) ? { key: fact.slice(0, at), path } : { key: fact };
+  return /^[\w.]+$/.test(path) ? { key: fact.slice(0, at), path } : null;
+}
+
+/** True for what is known of a condition, or by one, unless it speaks of this name. */
+export function isAboutCondition(fact: string, name: string): boolean {
+  return fact.startsWith(MARK) && !fact.includes(JSON.stringify({ op: 'name', name }));
 }
 
 function readsRun(expr: Expr): boolean {

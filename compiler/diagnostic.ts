@@ -3,7 +3,9 @@
  * Lines and columns count from 1, columns in UTF-16 units; ends are exclusive.
  */
 
-/** Every kind of mistake. A code is public: programs that read `adit check --json` rely on it. */
+import { findSecretLiterals, type SecretLiteral } from './secret-literals.js';
+
+/** Every kind of mistake and of warning. A code is public: programs that read `adit check --json` rely on it. */
 export const DIAGNOSTIC_CODES = [
   'FILE_EMPTY',
   'FILE_TOO_LARGE',
@@ -46,6 +48,16 @@ export const DIAGNOSTIC_CODES = [
   'STEP_UNCERTAIN',
   'STEP_UNREACHABLE',
   'MEMBER_UNCERTAIN',
+  'VERDICT_MISMATCH',
+  'VERDICT_OUTDATED',
+  'CLAIM_LEFT_OPEN',
+  'CLAIM_UNCLEAR',
+  'CLAIM_TOO_OLD',
+  'INPUT_UNUSED',
+  'CONDITION_CONSTANT',
+  'CATCH_IDLE',
+  'SECRET_LITERAL',
+  'APPROVAL_ENDLESS',
   'INPUT_MISSING',
   'INPUT_UNKNOWN',
   'INPUT_INVALID',
@@ -81,6 +93,8 @@ export interface Source {
   readonly text: string;
   /** Offset of the first character of every line. */
   readonly lineStarts: readonly number[];
+  /** What looks like a secret in the text: it is printed nowhere. */
+  readonly secrets: readonly SecretLiteral[];
 }
 
 export function createSource(file: string, text: string): Source {
@@ -88,12 +102,13 @@ export function createSource(file: string, text: string): Source {
   for (let at = text.indexOf('\n'); at !== -1; at = text.indexOf('\n', at + 1)) {
     lineStarts.push(at + 1);
   }
-  return { file, text, lineStarts };
+  return { file, text, lineStarts, secrets: findSecretLiterals(text) };
 }
 
 /** Collects diagnostics over one source; `list` gives them in source order. */
 export class Diagnostics {
   readonly source: Source;
+  #errors = 0;
   readonly #entries: { readonly range: Range; readonly diagnostic: Diagnostic }[] = [];
 
   constructor(source: Source) {
@@ -101,15 +116,30 @@ export class Diagnostics {
   }
 
   add(code: DiagnosticCode, range: Range, message: string, hint = ''): void {
+    this.#put('error', code, range, message, hint);
+  }
+
+  /** What is likely no mistake of the pipeline's meaning, but of its author: the file still runs. */
+  warn(code: DiagnosticCode, range: Range, message: string, hint = ''): void {
+    this.#put('warning', code, range, message, hint);
+  }
+
+  #put(
+    severity: Diagnostic['severity'],
+    code: DiagnosticCode,
+    range: Range,
+    message: string,
+    hint: string,
+  ): void {
     const start = Math.min(range.start, this.source.text.length);
     const end = Math.min(Math.max(range.end, start), this.source.text.length);
     const from = placeOf(this.source, start);
     const to = placeOf(this.source, end);
     const diagnostic: Diagnostic = {
       code,
-      severity: 'error',
-      message: harmless(message),
-      hint: harmless(hint),
+      severity,
+      message: harmless(this.#withoutSecrets(message, start, end)),
+      hint: harmless(this.#withoutSecrets(hint, start, end)),
       file: this.source.file,
       line: from.line,
       column: from.column,
@@ -117,20 +147,39 @@ export class Diagnostics {
       endColumn: to.column,
     };
     this.#entries.push({ range: { start, end }, diagnostic });
+    if (severity === 'error') this.#errors += 1;
   }
 
+  /** A message says what stands at its place, so the secrets of those lines are the ones that it could hold. */
+  #withoutSecrets(told: string, start: number, end: number): string {
+    const { text, lineStarts } = this.source;
+    const from = lineStarts[placeOf(this.source, start).line - 1] ?? 0;
+    const to = lineStarts[placeOf(this.source, end).line] ?? text.length;
+    return secretsBetween(this.source, from, to).reduce(
+      (shown, { range }) => shown.replaceAll(text.slice(range.start, range.end), '[masked]'),
+      told,
+    );
+  }
+
+  /** How many mistakes there are; warnings do not count. */
   get size(): number {
-    return this.#entries.length;
+    return this.#errors;
   }
 
   /** Drops the diagnostics for which `keep` is false. */
   retain(keep: (diagnostic: Diagnostic, range: Range) => boolean): void {
     const kept = this.#entries.filter((entry) => keep(entry.diagnostic, entry.range));
     this.#entries.splice(0, this.#entries.length, ...kept);
+    this.#errors = kept.filter(({ diagnostic }) => diagnostic.severity === 'error').length;
   }
 
+  /** What a mistake makes look idle is not: beside mistakes only secrets are warned of. */
   list(): Diagnostic[] {
     return this.#entries
+      .filter(
+        ({ diagnostic: { severity, code } }) =>
+          severity === 'error' || this.#errors === 0 || code === 'SECRET_LITERAL',
+      )
       .toSorted((a, b) => a.range.start - b.range.start || a.range.end - b.range.end)
       .map((entry) => entry.diagnostic);
   }
@@ -179,9 +228,10 @@ export function printDiagnostic(
 
   const start = source.lineStarts[line - 1] ?? 0;
   const next = source.lineStarts[line];
-  const whole = source.text
-    .slice(start, next === undefined ? undefined : next - 1)
-    .replace(/\r$/, '');
+  const whole = masked(source, start, next === undefined ? source.text.length : next - 1).replace(
+    /\r$/,
+    '',
+  );
   const lastColumn = endLine === line ? endColumn : whole.length + 1;
   const cut = Math.max(0, Math.min(column - 1 - 40, whole.length - MAX_LINE_WIDTH));
   const shown =
@@ -204,6 +254,34 @@ export function printDiagnostic(
   ];
   if (diagnostic.hint !== '') lines.push(`${blank} ${style.dim('=')} ${diagnostic.hint}`);
   return lines.join('\n');
+}
+
+/** The secrets that reach into a piece of the text. */
+function secretsBetween({ secrets }: Source, from: number, to: number): readonly SecretLiteral[] {
+  let low = 0;
+  let high = secrets.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((secrets[middle]?.range.end ?? 0) <= from) low = middle + 1;
+    else high = middle;
+  }
+  const found: SecretLiteral[] = [];
+  for (let at = low; (secrets[at]?.range.start ?? to) < to; at += 1) {
+    const secret = secrets[at];
+    if (secret !== undefined) found.push(secret);
+  }
+  return found;
+}
+
+/** A piece of the text, with a mark for each character of a secret. */
+function masked(source: Source, from: number, to: number): string {
+  let piece = source.text.slice(from, to);
+  for (const { range } of secretsBetween(source, from, to)) {
+    const start = Math.max(0, range.start - from);
+    const end = Math.min(piece.length, range.end - from);
+    piece = piece.slice(0, start) + '*'.repeat(end - start) + piece.slice(end);
+  }
+  return piece;
 }
 
 /** Each character takes the place that `harmless` gives it; an escape sequence must not move the squiggle. */

@@ -5,29 +5,17 @@
  * Where this differs from CEL: `has(a.b.c)` is false when `a.b` is not there (CEL: an error); a branch of `?:` may be
  * `null`; maps have text keys; numbers are JSON numbers (core/evaluate.ts).
  */
-import { Environment, ParseError, type ASTNode } from '@marcbachmann/cel-js';
+import { ParseError, type ASTNode, type Environment, type ParseResult } from '@marcbachmann/cel-js';
 import type { Expr } from '../core/expression.js';
+import { celTypes, RECORD_PREFIX, typeNameOf } from './cel-types.js';
 import type { Diagnostics } from './diagnostic.js';
 import { lower } from './lower.js';
 import { pathOf, References, type ExpressionSource, type Facing } from './references.js';
 import type { Scope } from './scope.js';
-import {
-  ANY,
-  BOOL,
-  fieldsOf,
-  INT,
-  namedTypes,
-  NULL,
-  NUMBER,
-  STRING,
-  UNKNOWN,
-  type Type,
-} from './types.js';
+import { ANY, UNKNOWN, type Type } from './types.js';
 
 /** Longest expression, in characters. */
 const MAX_EXPRESSION_LENGTH = 8_192;
-
-const LIMITS = { maxAstNodes: 3_000, maxDepth: 60, maxListElements: 1_000, maxMapEntries: 1_000 };
 
 export interface CompiledExpression {
   /** Null when something about it is reported. */
@@ -46,9 +34,6 @@ const FAILED: CompiledExpression = {
   whenFalse: NOTHING,
 };
 
-/** Same length as `null`, so that places stay; the library unifies it with every type. */
-const NULL_STAND_IN = 'nil_';
-
 export function compileExpression(
   source: ExpressionSource,
   scope: Scope,
@@ -64,8 +49,10 @@ export function compileExpression(
     );
     return FAILED;
   }
-  const ast = parse(text, baseEnvironment(), source, diagnostics);
-  if (ast === null) return FAILED;
+  const types = celTypes();
+  const parsed = parse(text, types.environment, source, diagnostics);
+  if (parsed === null) return FAILED;
+  const { ast } = parsed;
 
   const before = diagnostics.size;
   const references = new References(source, scope, diagnostics);
@@ -77,16 +64,15 @@ export function compileExpression(
   if (pathOf(ast) !== null) {
     return finish(ast, known ?? ANY, () => 'dyn', facing, source, diagnostics);
   }
-  const { environment, types } = environmentFor(references, scope);
-  const checkable = maskNulls(text, references.nulls);
-  const checked = environment.parse(checkable);
-  const result = checked.check();
+  for (const [node, type] of references.values) types.settle(node, type);
+  for (const node of references.nulls) types.settle(node, ANY);
+  const result = parsed.check();
   if (!result.valid) {
     reportTypeError(result.error, source, diagnostics);
     return FAILED;
   }
-  const type = known ?? fromCel(result.type ?? 'dyn', types);
-  return finish(checked.ast, type, celTypeOf, facing, source, diagnostics);
+  const type = known ?? types.read(result.type ?? 'dyn');
+  return finish(ast, type, typeNameOf, facing, source, diagnostics);
 }
 
 function finish(
@@ -104,24 +90,18 @@ function finish(
   return diagnostics.size > before ? FAILED : { expr, type, ...facing };
 }
 
-/** The type that the library found for a node; it keeps it there, outside of its declared interface. */
-function celTypeOf(node: ASTNode): string {
-  const { checkedType } = node as ASTNode & { readonly checkedType?: { readonly name: string } };
-  return checkedType?.name ?? 'dyn';
-}
-
 function parse(
   text: string,
   environment: Environment,
   source: ExpressionSource,
   diagnostics: Diagnostics,
-): ASTNode | null {
+): ParseResult | null {
   if (text.trim() === '') {
     diagnostics.add('EXPRESSION_SYNTAX', source.toRange(0, text.length), 'the expression is empty');
     return null;
   }
   try {
-    return environment.parse(text).ast;
+    return environment.parse(text);
   } catch (error) {
     if (!(error instanceof ParseError)) throw error;
     const { start, end } = error.range ?? { start: 0, end: text.length };
@@ -156,119 +136,6 @@ function lowerFirst(text: string): string {
   return text.charAt(0).toLowerCase() + text.slice(1);
 }
 
-let base: Environment | null = null;
-
-function baseEnvironment(): Environment {
-  if (base !== null) return base;
-  const environment = new Environment({ limits: LIMITS, homogeneousAggregateLiterals: true });
-  const registered = new Set<string>();
-  for (const name of ['duration', 'timestamp']) environment.registerType(name, { fields: {} });
-  for (const type of namedTypes().values()) register(type, environment, registered);
-  base = environment;
-  return environment;
-}
-
-/** An environment in which the names that an expression uses have their types. */
-function environmentFor(
-  references: References,
-  scope: Scope,
-): { environment: Environment; types: ReadonlyMap<string, Type> } {
-  const environment = baseEnvironment().clone();
-  const registered = new Set(namedTypes().keys());
-  const types = new Map<string, Type>();
-  const declare = (name: string, type: Type): void => {
-    register(type, environment, registered, types);
-    environment.registerVariable(name, celName(type));
-  };
-  environment.registerVariable(NULL_STAND_IN, 'dyn');
-  for (const root of references.roots) {
-    const item = scope.names.get(root);
-    if (item !== undefined) declare(root, item);
-    else if (root === 'inputs') declare(root, scope.inputs);
-    else if (root === 'run') declare(root, scope.run);
-  }
-  if (references.steps.size > 0) {
-    const fields = new Map(
-      [...references.steps].map(([id, type]) => [id, { type, optional: false, summary: '' }]),
-    );
-    declare('steps', { kind: 'record', label: 'steps', fields });
-  }
-  return { environment, types };
-}
-
-/** Makes a record type, and all that it is made of, known to the library. */
-function register(
-  type: Type,
-  environment: Environment,
-  registered: Set<string>,
-  types?: Map<string, Type>,
-): void {
-  if (type.kind === 'list' || type.kind === 'map' || type.kind === 'nullable') {
-    register(type.of, environment, registered, types);
-    return;
-  }
-  const fields = fieldsOf(type);
-  const name = celName(type);
-  if (fields === null || registered.has(name)) return;
-  registered.add(name);
-  types?.set(name, type);
-  for (const field of fields.values()) register(field.type, environment, registered, types);
-  environment.registerType(name, {
-    fields: Object.fromEntries([...fields].map(([key, field]) => [key, celName(field.type)])),
-  });
-}
-
-function celName(type: Type): string {
-  switch (type.kind) {
-    case 'number':
-      return 'double';
-    case 'one_of':
-      return 'string';
-    case 'any':
-    case 'unknown':
-    case 'nullable':
-      return 'dyn';
-    case 'list':
-      return `list<${celName(type.of)}>`;
-    case 'map':
-      return `map<string, ${celName(type.of)}>`;
-    case 'named':
-      return type.name;
-    case 'record':
-      return `record.${type.label}`;
-    default:
-      return type.kind;
-  }
-}
-
-function fromCel(name: string, types: ReadonlyMap<string, Type>): Type {
-  const simple: { readonly [name: string]: Type } = {
-    string: STRING,
-    int: INT,
-    double: NUMBER,
-    bool: BOOL,
-    null: NULL,
-    dyn: ANY,
-    list: { kind: 'list', of: ANY },
-    map: { kind: 'map', of: ANY },
-    duration: { kind: 'duration' },
-    timestamp: { kind: 'timestamp' },
-  };
-  if (Object.hasOwn(simple, name)) return simple[name] ?? ANY;
-  const list = /^list<(.+)>$/.exec(name);
-  if (list !== null) return { kind: 'list', of: fromCel(list[1] ?? 'dyn', types) };
-  const map = /^map<[^,]+, (.+)>$/.exec(name);
-  if (map !== null) return { kind: 'map', of: fromCel(map[1] ?? 'dyn', types) };
-  return types.get(name) ?? namedTypes().get(name) ?? ANY;
-}
-
-function maskNulls(text: string, nulls: readonly ASTNode[]): string {
-  let masked = text;
-  for (const { start, end } of nulls)
-    masked = masked.slice(0, start) + NULL_STAND_IN + masked.slice(end);
-  return masked;
-}
-
 function reportTypeError(
   error:
     | {
@@ -285,11 +152,11 @@ function reportTypeError(
   const node = error?.node as ASTNode | undefined;
   // What the library calls double is `number` in a pipeline; its record names are ours with a prefix.
   const say = (text: string): string =>
-    text.replaceAll('double', 'number').replaceAll('record.', '').replaceAll('dyn', 'any');
+    text.replaceAll('double', 'number').replace(RECORD_PREFIX, '').replaceAll('dyn', 'any');
   let message = lowerFirst(say(error?.summary ?? 'the types do not fit'));
   let hint = '';
   if (error?.code === 'no_such_overload' && Array.isArray(node?.args)) {
-    const [left, right] = (node.args as ASTNode[]).map((operand) => say(celTypeOf(operand)));
+    const [left, right] = (node.args as ASTNode[]).map((operand) => say(typeNameOf(operand)));
     message = `\`${node.op}\` does not take ${left} and ${right}`;
     const mixed = [left, right].includes('int') && [left, right].includes('number');
     if (mixed)

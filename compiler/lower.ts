@@ -29,8 +29,7 @@ export function lower(node: ASTNode, typeName: (node: ASTNode) => string, report
     case 'value':
       return literal(node, node.args, report);
     case 'id':
-      // Stands for `null` while types are checked; the author's own names were resolved before.
-      return node.args === 'nil_' ? NULL : { op: 'name', name: node.args };
+      return { op: 'name', name: node.args };
     case '.':
       return { op: 'member', of: visit(node.args[0]), key: node.args[1] };
     case '[]':

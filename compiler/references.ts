@@ -24,10 +24,8 @@ type Locals = ReadonlyMap<string, Type | null>;
 
 /** Resolves the names and members of one expression, and tells which of them are wrong or may not be there. */
 export class References {
-  /** Names that the expression reads, without those bound by macros. */
-  readonly roots = new Set<string>();
-  /** Outputs of the steps that it reads. */
-  readonly steps = new Map<string, Type>();
+  /** What it reads by name, without what macros bind: the outermost node of each path, with its exact type. */
+  readonly values = new Map<ASTNode, Type>();
   /** `null` as a branch of `?:`. */
   readonly nulls: ASTNode[] = [];
   /** Ids of other branches, told once in an expression. */
@@ -69,12 +67,20 @@ export class References {
     switch (node.op) {
       case 'value':
         return none;
-      case 'id':
-        this.#types.set(node, this.#name(node, node.args, locals));
+      case 'id': {
+        const type = this.#name(node, node.args, locals);
+        this.#types.set(node, type);
+        if (type !== null && !locals.has(node.args)) this.values.set(node, type);
         return none;
-      case '.':
-        this.#types.set(node, this.#member(node, facts, locals));
+      }
+      case '.': {
+        const type = this.#member(node, facts, locals);
+        this.#types.set(node, type);
+        const isStep = this.#isStep(node.args[0], locals);
+        const isValue = this.values.delete(node.args[0]) || isStep;
+        if (type !== null && isValue) this.values.set(node, type);
         return none;
+      }
       case '[]': {
         const [of, by] = node.args;
         this.#visit(of, facts, locals);
@@ -139,7 +145,6 @@ export class References {
     const local = locals.get(name);
     if (local !== undefined) return local;
     const item = this.#scope.names.get(name);
-    this.roots.add(name);
     if (item !== undefined) return this.#seen(item);
     const isAlone = this.#scope.namesOnly === true;
     if (name === 'inputs' && !isAlone) return this.#seen(this.#scope.inputs);
@@ -175,8 +180,7 @@ export class References {
   #member(node: ASTNode & { op: '.' }, facts: Facts, locals: Locals): Type | null {
     const [of, key] = node.args;
     const at = { start: node.end - key.length, end: node.end };
-    const isStep = of.op === 'id' && of.args === 'steps' && this.#scope.namesOnly !== true;
-    if (isStep && !locals.has('steps')) {
+    if (this.#isStep(of, locals)) {
       return this.#step(key, { start: of.start, end: node.end }, facts);
     }
     this.#visit(of, facts, locals);
@@ -196,6 +200,7 @@ export class References {
       return null;
     }
     const field = fields.get(key);
+    if (type === this.#scope.inputs) this.#scope.file.inputsRead.add(key);
     if (field === undefined) {
       this.#reportNoMember(of, key, at, [...fields.keys()], type);
       return null;
@@ -212,6 +217,16 @@ export class References {
       );
     }
     return this.#seen(field.type);
+  }
+
+  /** It is `steps`, so that its member is a step. */
+  #isStep(node: ASTNode, locals: Locals): boolean {
+    return (
+      node.op === 'id' &&
+      node.args === 'steps' &&
+      this.#scope.namesOnly !== true &&
+      !locals.has('steps')
+    );
   }
 
   #reportNoMember(
@@ -247,7 +262,6 @@ export class References {
     const { file, visible } = this.#scope;
     const outputs = visible.get(id);
     if (outputs !== undefined) {
-      this.steps.set(id, outputs);
       if (!facts.has(`steps.${id}`)) {
         this.#report(
           'STEP_UNCERTAIN',
@@ -361,6 +375,8 @@ export class References {
     const prefixes = path.split('.').map((_, at, parts) => parts.slice(0, at + 1).join('.'));
     this.#visit(argument, new Facts(facts).add(prefixes), locals);
     this.#types.set(node, BOOL);
+    this.values.delete(argument);
+    this.values.set(node, BOOL);
     return { whenTrue: new Set(prefixes.slice(1)), whenFalse: NOTHING };
   }
 

@@ -6,7 +6,7 @@
  */
 import { readFact } from './conditions.js';
 import type { Diagnostics, Range } from './diagnostic.js';
-import { ask, layersOf } from './layers.js';
+import { layersAbout, layersOf, type NeededBranches } from './layers.js';
 import { suggestHint } from './suggest.js';
 import { isAssignable, type Type } from './types.js';
 
@@ -16,48 +16,70 @@ import { isAssignable, type Type } from './types.js';
  */
 export class Facts {
   readonly own = new Set<string>();
-  readonly outer: readonly Facts[];
-  /** Paths that exist where a condition holds, by its key. */
-  readonly #implied = new Map<string, string[]>();
+  readonly outer: Facts | undefined;
+  readonly needed: NeededBranches<Facts> | undefined;
+  /** Keys of the conditions under which a path exists, by the path. */
+  readonly #under = new Map<string, string[]>();
 
-  constructor(...outer: Facts[]) {
+  constructor(outer?: Facts, needed?: NeededBranches<Facts>) {
     this.outer = outer;
+    this.needed = needed;
   }
 
   has(path: string): boolean {
-    return ask<Facts, true>(this, ({ own }) => own.has(path) || undefined) === true;
+    for (const layer of layersAbout<Facts>(this, path)) {
+      if (layer.own.has(path)) return true;
+      if (layer.#under.get(path)?.some((key) => this.#holds(key)) === true) return true;
+    }
+    return false;
+  }
+
+  #holds(fact: string): boolean {
+    for (const { own } of layersAbout<Facts>(this, fact)) if (own.has(fact)) return true;
+    return false;
+  }
+
+  *names(): Generator<string> {
+    yield* this.own;
+    yield* this.#under.keys();
   }
 
   add(facts: Iterable<string>): this {
     for (const fact of facts) {
+      if (this.own.has(fact)) continue;
       this.own.add(fact);
-      const condition = readFact(fact);
-      if (condition === null) continue;
-      const { key, path } = condition;
-      if (path === undefined) this.add(this.#impliedBy(key));
-      else if (this.has(key)) this.own.add(path);
-      else this.#implied.set(key, [...(this.#implied.get(key) ?? []), path]);
+      const implied = readFact(fact);
+      if (implied === null) continue;
+      // Looked up when it is asked for: behind one condition there may be a thousand steps, and as many that ask.
+      const keys = this.#under.get(implied.path);
+      if (keys === undefined) this.#under.set(implied.path, [implied.key]);
+      else keys.push(implied.key);
     }
     return this;
-  }
-
-  /** What was said, here or around, to follow from a condition. */
-  #impliedBy(key: string): readonly string[] {
-    return [...layersOf<Facts>(this)].flatMap((layer) => layer.#implied.get(key) ?? []);
   }
 }
 
 /** Outputs of the steps that may have run before a place, by id; what a block adds to those around it is its own. */
 export class Visible {
   readonly own = new Map<string, Type>();
-  readonly outer: readonly Visible[];
+  readonly outer: Visible | undefined;
+  readonly needed: NeededBranches<Visible> | undefined;
 
-  constructor(...outer: Visible[]) {
+  constructor(outer?: Visible, needed?: NeededBranches<Visible>) {
     this.outer = outer;
+    this.needed = needed;
   }
 
   get(id: string): Type | undefined {
-    return ask<Visible, Type>(this, ({ own }) => own.get(id));
+    for (const { own } of layersAbout<Visible>(this, id)) {
+      const outputs = own.get(id);
+      if (outputs !== undefined) return outputs;
+    }
+    return undefined;
+  }
+
+  names(): Iterable<string> {
+    return this.own.keys();
   }
 
   has(id: string): boolean {
@@ -127,6 +149,8 @@ export class FileNames {
   readonly ids: ReadonlyMap<string, IdPlace>;
   /** Ids inside of what is already reported. */
   readonly broken: ReadonlySet<string>;
+  /** Inputs that some expression reads. */
+  readonly inputsRead = new Set<string>();
   /** Why a step that is visible may not have run. */
   readonly doubts = new Map<string, string>();
   readonly #unknown = new Map<string, { first: Range; hint: string; more: Range[] }>();

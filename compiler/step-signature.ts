@@ -31,9 +31,39 @@ export interface StepSignature<
    * the output of the same name.
    */
   readonly typedOutput?: string;
+  /** What it does for a submission; the rules about verdicts and claims go by it. */
+  readonly submission?: SubmissionRole;
+  /** Outputs, or members of them, that are an input unchanged, by the name of the input: `candidate.artifact`. */
+  readonly passes?: { readonly [output: string]: string };
+  /** Outputs that are made of one input, by its name: a patch of a workspace. */
+  readonly madeOf?: { readonly [output: string]: string };
+  /** It works in a workspace of its own; the one that it is given is only read. */
+  readonly opensWorkspace?: true;
   /** A step in YAML, as it stands in the documentation; a test checks it. */
   readonly example: string;
 }
+
+/**
+ * The steps that lead to a submission, with the names of their inputs and outputs: a gate gives a verdict about a
+ * candidate and what was made of it; a claim lives for a while; a submission uses both.
+ */
+export type SubmissionRole =
+  | {
+      readonly role: 'gate';
+      readonly verdict: string;
+      readonly candidate: string;
+      /** Inputs that the verdict is about, each with the member of the candidate that it is made of. */
+      readonly judges: { readonly [input: string]: string };
+    }
+  | {
+      readonly role: 'claim';
+      readonly claim: string;
+      /** How long it lives, as a duration, and the input that says otherwise. */
+      readonly lifetime: string;
+      readonly lifetimeInput: string;
+    }
+  | { readonly role: 'submit'; readonly claim: string; readonly verdict: string }
+  | { readonly role: 'cancel'; readonly claim: string };
 
 interface StepDefaults {
   /** For the whole step, as a duration. */

@@ -174,7 +174,7 @@ type Resolve = (name: string) => Type;
 let valueTypes: ReadonlyMap<string, Type> | null = null;
 
 /** Every value of `VALUES` as a type. */
-export function namedTypes(): ReadonlyMap<string, Type> {
+function namedTypes(): ReadonlyMap<string, Type> {
   if (valueTypes !== null) return valueTypes;
   const json = z.toJSONSchema(z.object(VALUES), {
     io: 'output',

@@ -13,6 +13,8 @@ const sha256 = z
   .string()
   .regex(/^[0-9a-f]{64}$/)
   .describe('SHA-256, 64 lower-case hex digits.');
+/** The checker knows it by its id. */
+const timestamp = z.string().meta({ id: 'timestamp' });
 const sizeBytes = z.int().nonnegative().describe('Size in bytes.');
 
 export const fileRefSchema = z
@@ -217,7 +219,7 @@ export const claimSchema = z
     hotkey: z.string(),
     status: z.string(),
     description: z.string(),
-    expiresAt: z.string().describe('ISO 8601, UTC: a deadline for the submission.'),
+    expiresAt: timestamp.describe('ISO 8601, UTC: a deadline for the submission.'),
     createdAt: z.string(),
     record: fileRefSchema,
   })

@@ -1,5 +1,5 @@
 /** The rows of a benchmark: printed as a table when it ends, and written as JSON to the file that ADIT_BENCH_JSON names. */
-import { writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import Table from 'cli-table3';
 
 export interface BenchRow {
@@ -27,8 +27,15 @@ export function printReport(): void {
   }
   process.stdout.write(`${table.toString()}\n`);
   const file = process.env['ADIT_BENCH_JSON'];
-  if (file !== undefined) writeFileSync(file, `${JSON.stringify(rows, null, 2)}\n`);
+  if (file !== undefined) writeFileSync(file, `${JSON.stringify(withOthers(file), null, 2)}\n`);
   else process.stdout.write(`${JSON.stringify(rows)}\n`);
+}
+
+/** The rows of other files of the bench stay. */
+function withOthers(file: string): readonly BenchRow[] {
+  if (!existsSync(file)) return rows;
+  const before = JSON.parse(readFileSync(file, 'utf8')) as readonly BenchRow[];
+  return [...before.filter(({ what }) => !rows.some((row) => row.what === what)), ...rows];
 }
 
 export function median(values: readonly number[]): number {
