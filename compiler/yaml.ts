@@ -71,16 +71,23 @@ export function decodeFile(
       hint: 'large values belong into files that steps read',
     };
   }
+  const isUtf16 =
+    (bytes[0] === 0xff && bytes[1] === 0xfe) || (bytes[0] === 0xfe && bytes[1] === 0xff);
   const nul = bytes.indexOf(0);
   let text: string;
   try {
-    if (nul !== -1) throw new TypeError('NUL');
+    if (nul !== -1 || isUtf16) throw new TypeError('not text');
     text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch {
     return {
       code: 'FILE_NOT_TEXT',
-      message: nul === -1 ? 'the file is not UTF-8 text' : `the file is binary: byte ${nul} is NUL`,
-      hint: 'a pipeline is a YAML document in UTF-8',
+      message:
+        nul === -1 || isUtf16
+          ? 'the file is not UTF-8 text'
+          : `the file is binary: byte ${nul} is NUL`,
+      hint: isUtf16
+        ? 'it is UTF-16, as some editors and shells write it: save it as UTF-8'
+        : 'a pipeline is a YAML document in UTF-8',
     };
   }
   if (text.trim() === '') {
@@ -295,7 +302,8 @@ class TreeBuilder {
       return { kind: 'scalar', value: null, range, broken: true };
     }
     if (depth > MAX_DEPTH) {
-      this.#limit('YAML_TOO_DEEP', range, `lists and maps are nested more than ${MAX_DEPTH} deep`);
+      const head = { start: range.start, end: range.start + 1 };
+      this.#limit('YAML_TOO_DEEP', head, `lists and maps are nested more than ${MAX_DEPTH} deep`);
       return { kind: 'scalar', value: null, range, broken: true };
     }
     if (isAlias(node)) {
