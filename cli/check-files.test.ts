@@ -65,7 +65,7 @@ describe('adit check', () => {
         '',
       ].join('\n'),
     );
-    expect(err).toBe('2 mistakes in 1 file\n');
+    expect(err).toBe('2 mistakes in 1 file; docs/diagnostics.md explains each code\n');
   });
 
   it('gives the same as JSON, with 1-based places whose ends are exclusive', async () => {

@@ -28,7 +28,9 @@ export async function checkFiles(
     }
     if (!ok) {
       const wrong = checked.filter((one) => one.diagnostics.length > 0).length;
-      note(`${plural(diagnostics.length, 'mistake')} in ${plural(wrong, 'file')}`);
+      note(
+        `${plural(diagnostics.length, 'mistake')} in ${plural(wrong, 'file')}; docs/diagnostics.md explains each code`,
+      );
     }
   }
   return ok ? EXIT.done : EXIT.usage;

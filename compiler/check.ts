@@ -178,7 +178,8 @@ class Checker {
     switch (step.kind) {
       case 'step': {
         const written = { ...step, options: withDefaults(step.options, this.#defaults) };
-        const { plan, outputs } = compileUses(written, this.#signatures, inner, this.#diagnostics);
+        const own = step.id === undefined ? inner : { ...inner, self: step.id.value };
+        const { plan, outputs } = compileUses(written, this.#signatures, own, this.#diagnostics);
         this.#succeed(step, outputs, scope, test);
         return { plan: { ...guarded, ...plan }, stops: false };
       }
@@ -267,7 +268,7 @@ class Checker {
     const inTry = new Visible(scope.visible);
     const tried = new Facts(scope.facts);
     const body = this.block(step.steps, { ...scope, visible: inTry, facts: tried });
-    this.#merge(inTry, scope, 'a step before it in `try` can fail');
+    this.#merge(inTry, scope, 'it can fail, or a step before it in `try`');
     const ways = body.stops ? [] : [tried];
     const clauses = step.catch.map((clause, index) => {
       checkReachable(clause, step.catch.slice(0, index), this.#diagnostics);
@@ -377,6 +378,7 @@ class Checker {
     const inside: Scope = {
       ...scope,
       names: new Map([...scope.names, ...names]),
+      blocks: new Set(scope.blocks).add(step.range.start),
       visible: new Visible(scope.visible),
       facts: new Facts(scope.facts),
     };
@@ -398,6 +400,13 @@ class Checker {
         'EXPRESSION_TYPE',
         range,
         `\`foreach\` runs over a list, and this is ${printType(type)}`,
+        type.kind === 'int'
+          ? 'to do something so many times use `repeat`'
+          : type.kind === 'string'
+            ? 'declare it as `list<string>` where it comes from'
+            : type.kind === 'map'
+              ? 'a map has no order; give a list'
+              : '',
       );
     }
     return UNKNOWN;

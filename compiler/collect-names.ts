@@ -9,7 +9,8 @@ const MAX_PATH_LENGTH = 800;
 export function collectNames(steps: readonly Step[], diagnostics: Diagnostics): FileNames {
   const ids = new Map<string, IdPlace>();
   const broken = new Set<string>();
-  const visit = (list: readonly Step[], foreach: readonly string[], prefix: number): void => {
+  const values = new Set<string>();
+  const visit = (list: readonly Step[], around: readonly Step[], prefix: number): void => {
     for (const step of list) {
       const length = prefix + step.key.length;
       const isLong = length > MAX_PATH_LENGTH;
@@ -29,7 +30,8 @@ export function collectNames(steps: readonly Step[], diagnostics: Diagnostics): 
         if (first === undefined) {
           ids.set(value, {
             range,
-            foreach,
+            foreach: around.map(({ key }) => key),
+            blocks: around.map((block) => block.range.start),
             kind: step.kind,
             hasOutputs: ['step', 'foreach', 'repeat'].includes(step.kind),
           });
@@ -46,11 +48,19 @@ export function collectNames(steps: readonly Step[], diagnostics: Diagnostics): 
       // Between come `#` and the number of an item, `finally`, `catch` with a number, and slashes.
       const inside = isLong ? Number.NEGATIVE_INFINITY : length + 10;
       const isMany = step.kind === 'foreach' || step.kind === 'repeat';
-      visit(innerSteps(step), isMany ? [...foreach, step.key] : foreach, inside);
+      for (const name of namesOf(step)) values.add(name);
+      visit(innerSteps(step), isMany ? [...around, step] : around, inside);
     }
   };
   visit(steps, [], 0);
-  return new FileNames(ids, broken);
+  return new FileNames(ids, broken, values);
+}
+
+/** The names that a block gives to values. */
+function namesOf(step: Step): string[] {
+  if (step.kind === 'try') return step.catch.map(({ as }) => as.value);
+  const isMany = step.kind === 'foreach' || step.kind === 'repeat';
+  return isMany && step.as !== undefined ? [step.as.value] : [];
 }
 
 /** The steps in the lists of a step, in document order. */

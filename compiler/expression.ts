@@ -124,7 +124,7 @@ function parse(
     return environment.parse(text).ast;
   } catch (error) {
     if (!(error instanceof ParseError)) throw error;
-    const { start, end } = error.range ?? { start: 0, end: text.length };
+    const { start, end } = braced(text) ?? error.range ?? { start: 0, end: text.length };
     const { message, hint } = explainParseError(error, text);
     diagnostics.add(
       'EXPRESSION_SYNTAX',
@@ -136,14 +136,28 @@ function parse(
   }
 }
 
+/** The whole of an expression that stands in `${{ … }}` where none belongs. */
+function braced(text: string): { readonly start: number; readonly end: number } | null {
+  const found = /\$\{\{.*\}\}/s.exec(text);
+  return found?.index === 0 ? { start: 0, end: found[0].length } : null;
+}
+
 function explainParseError(error: ParseError, text: string): { message: string; hint: string } {
   const { start, end } = error.range ?? { start: 0, end: 0 };
   const piece = text.slice(start, Math.max(end, start + 1));
   if (error.summary.endsWith('EOF'))
     return { message: 'the expression ends too early', hint: 'is a bracket or a value missing?' };
   if (piece === '=') return { message: '`=` is no operator', hint: 'compare with `==`' };
-  if (piece.startsWith('$'))
-    return { message: '`${{` does not belong here', hint: 'this place takes the bare expression' };
+  if (piece.startsWith('$')) {
+    const inner = /^\s*\$\{\{\s*(.*?)\s*\}\}\s*$/.exec(text)?.[1];
+    return {
+      message: '`${{` does not belong here',
+      hint:
+        inner === undefined || inner.length > 200
+          ? 'this place takes the bare expression'
+          : `this place takes the bare expression: \`${inner}\``,
+    };
+  }
   if (error.code === 'limit_exceeded')
     return { message: 'the expression is too large', hint: 'move the work into a step' };
   if (/^(and|or|not)$/.test(piece)) {
@@ -296,10 +310,41 @@ function reportTypeError(
       hint = 'an int and a number do not mix: write `2.0` for `2`, or convert with `double(...)`';
     else if (node.op === '+' && [left, right].includes('string'))
       hint = 'convert with `string(...)`';
+    else if ([left, right].some(isScalarName) && ![left, right].every(isScalarName))
+      hint = [left, right].some((name) => name?.startsWith('list<'))
+        ? 'read one of its items, or ask with `.exists(x, …)`'
+        : 'read a member of it';
   } else if (error?.code === 'no_such_overload') {
     message = message.replace(/^no such overload: ([!-])(.+)$/, '`$1` does not take $2');
   } else if (error?.code === 'no_matching_overload') {
     message = message.replace(/^found no matching overload for '(.+)'$/, 'there is no `$1`');
   }
+  for (const [pattern, words] of TYPE_MESSAGES) message = message.replace(pattern, words);
   diagnostics.add('EXPRESSION_TYPE', source.toRange(start, end), message, hint);
 }
+
+function isScalarName(name: string | undefined): boolean {
+  return name !== undefined && ['string', 'int', 'number', 'bool'].includes(name);
+}
+
+/** What the library says of types, in the words of a pipeline. */
+const TYPE_MESSAGES: ReadonlyArray<readonly [RegExp, string]> = [
+  [
+    /^map value uses wrong type, expected type '(.+)' but found '(.+)'$/,
+    'the values of a map have one type: the first is $1, and this is $2',
+  ],
+  [
+    /^list elements must have the same type, expected type '(.+)' but found '(.+)'$/,
+    'the items of a list have one type: the first is $1, and this is $2',
+  ],
+  [
+    /^ternary branches must have the same type, got '(.+)' and '(.+)'$/,
+    'both values of `? :` have one type: these are $1 and $2',
+  ],
+  [/^logical operator requires bool operands, got '(.+)'$/, 'this takes true or false, not $1'],
+  [
+    /^(\w+)\(var, predicate\) predicate must return bool, got '(.+)'$/,
+    '`$1` asks for true or false, not $2',
+  ],
+  [/^list index must be int, got '(.+)'$/, 'an item of a list is read by an int, not $1'],
+];

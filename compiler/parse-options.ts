@@ -1,10 +1,10 @@
 /** The options of a `uses` step, as its author wrote them. */
-import { isStepErrorCode, STEP_ERRORS, type StepErrorCode } from '../core/error.js';
+import { isStepErrorCode, type StepErrorCode } from '../core/error.js';
 import type { RetryOptions } from '../core/plan.js';
+import { codeHint } from './code-hint.js';
 import type { Diagnostics } from './diagnostic.js';
 import type { Located, WrittenOptions } from './pipeline.js';
 import { headOf, MapReader } from './read-map.js';
-import { suggestHint } from './suggest.js';
 
 /** Most devices of one step: more than a machine has. */
 const MAX_GPUS = 64;
@@ -135,7 +135,9 @@ export function parseCodes(
   const node = reader.get(key);
   if (node === undefined) return undefined;
   if (node.kind !== 'list') {
-    reader.invalid(node, `\`${key}\` is a list of error codes`);
+    const one = node.kind === 'scalar' && isStepErrorCode(String(node.value));
+    const example = one ? String(node.value) : 'PROGRAM_FAILED';
+    reader.invalid(node, `\`${key}\` is a list of error codes`, `write \`${key}: [${example}]\``);
     return undefined;
   }
   return node.items.flatMap((item) => {
@@ -145,7 +147,12 @@ export function parseCodes(
       'ERROR_CODE_UNKNOWN',
       headOf(item),
       `there is no error code \`${code}\``,
-      suggestHint(code, Object.keys(STEP_ERRORS), ''),
+      codeHint(
+        code,
+        key === 'errors'
+          ? 'without `errors` the clause takes every failure'
+          : 'say `attempts: 1` to try nothing again',
+      ),
     );
     return [];
   });

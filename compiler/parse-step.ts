@@ -17,6 +17,16 @@ const REPEAT_MISPLACED: readonly (readonly [string, string])[] = ['limit', 'ever
   (key) => [key, `write it inside: \`repeat: { ${key}: … }\``],
 );
 
+/** What only a step with `uses` has: a block has it by its steps. */
+const USES_ONLY: readonly (readonly [string, string])[] = KEYS.step
+  .filter((key) => key !== 'uses')
+  .map((key) => [
+    key,
+    ['timeout', 'attempt_timeout', 'heartbeat', 'retry', 'on_failure'].includes(key)
+      ? 'only a step with `uses` has it: write it there, or for all steps in `defaults` of the file'
+      : 'only a step with `uses` has it: write it there',
+  ]);
+
 /** The steps of one list. `what` names it in messages. */
 export function parseSteps(node: SourceNode, what: string, diagnostics: Diagnostics): Step[] {
   return parseBranches(node, what, diagnostics, false).map(({ step }) => step);
@@ -61,7 +71,9 @@ function parseStep(
       'VALUE_INVALID',
       headOf(node),
       'a step is a map',
-      'for instance `- { id: discover, uses: coordinator.discover, with: { slug: my-task } }`',
+      node.kind === 'list'
+        ? 'steps that belong together stand in a block, such as `try: [ … ]`'
+        : 'for instance `- { id: discover, uses: coordinator.discover, with: { slug: my-task } }`',
     );
     return { step: { kind: 'broken', key, range: headOf(node), ids: [] }, needs: [] };
   }
@@ -75,7 +87,7 @@ function parseStep(
     keys: [...COMMON, ...KEYS[kind], ...(mayNeed ? ['needs'] : [])],
     misplaced: new Map([
       ...(mayNeed ? [] : NEEDS_MISPLACED),
-      ...(kind === 'step' ? MISPLACED_INPUTS : []),
+      ...(kind === 'step' ? MISPLACED_INPUTS : USES_ONLY),
       ...(kind === 'repeat' ? REPEAT_MISPLACED : []),
     ]),
   });
@@ -253,13 +265,26 @@ function parseCatch(reader: MapReader, diagnostics: Diagnostics): CatchClause[] 
     reader.invalid(
       node,
       '`catch` is a list of clauses',
-      'for instance `catch: [{ errors: [PROGRAM_FAILED], steps: [ … ] }]`',
+      node.kind === 'map'
+        ? 'begin the clause with `- `'
+        : 'for instance `catch: [{ errors: [PROGRAM_FAILED], steps: [ … ] }]`',
     );
     return [];
   }
   return node.items.flatMap((item) => {
     if (item.kind !== 'map') {
       reader.invalid(item, 'a clause of `catch` is a map', 'with `errors`, `as` and `steps`');
+      return [];
+    }
+    const isStep = item.entries.some(
+      ({ key }) => key === 'uses' || key === 'stop' || key === 'wait',
+    );
+    if (isStep && !item.entries.some(({ key }) => key === 'steps')) {
+      reader.invalid(
+        item,
+        'this is a step where a clause of `catch` belongs',
+        'write `- steps: [ … ]`',
+      );
       return [];
     }
     const clause = new MapReader(item, diagnostics, {

@@ -1,5 +1,7 @@
 import { parseDuration } from '../core/duration.js';
 import type { Diagnostics, Range } from './diagnostic.js';
+import { durationHint } from './duration-hint.js';
+import { rewrite, translate } from './other-words.js';
 import { listNames, suggest } from './suggest.js';
 import type { Entry, MapNode, ScalarNode, SourceNode } from './yaml.js';
 
@@ -48,13 +50,17 @@ export class MapReader {
       } else if (later.includes(entry.key)) {
         refuseLater(entry, diagnostics);
       } else {
-        const near = suggest(entry.key, [...options.keys, ...later]);
+        const known = [...options.keys, ...later];
+        const rewritten = options.keys.includes('uses') ? rewrite(entry.key) : null;
+        const near =
+          rewritten === null ? (suggest(entry.key, known) ?? translate(entry.key, known)) : null;
         if (near !== null) reported.add(near);
         diagnostics.add(
           'KEY_UNKNOWN',
           entry.keyRange,
           `${options.what} has no \`${entry.key}\``,
           options.misplaced?.get(entry.key) ??
+            rewritten ??
             (near === null ? `it takes ${listNames(options.keys)}` : `did you mean \`${near}\`?`),
         );
       }
@@ -110,11 +116,7 @@ export class MapReader {
     if (value.kind === 'scalar' && value.value !== null && value.value !== '') {
       return typeof value.value === 'string' ? value : { ...value, value: String(value.value) };
     }
-    this.invalid(
-      value,
-      `\`${key}\` is an expression`,
-      'put it in quotes when it begins with `[`, `{` or `!`',
-    );
+    this.invalid(value, `\`${key}\` is an expression`, expressionHint(key, value));
     return undefined;
   }
 
@@ -124,7 +126,15 @@ export class MapReader {
     const number = value.kind === 'scalar' ? value.value : null;
     if (typeof number === 'number' && Number.isInteger(number) && number >= least && number <= most)
       return number;
-    this.invalid(value, `\`${key}\` is a whole number from ${least} to ${most}`);
+    const hint =
+      typeof number !== 'string'
+        ? ''
+        : number.includes('${{')
+          ? 'an expression cannot stand here: it is settled before the run'
+          : /^\d+$/.test(number)
+            ? 'write it without quotes'
+            : '';
+    this.invalid(value, `\`${key}\` is a whole number from ${least} to ${most}`, hint);
     return undefined;
   }
 
@@ -139,9 +149,7 @@ export class MapReader {
       'DURATION_INVALID',
       value.range,
       `${shown} is not a duration`,
-      typeof text === 'number' && text > 0
-        ? `give it a unit: \`${text}s\`, \`${text}m\` or \`${text}h\``
-        : 'write a number and a unit, such as `90s`, `15m`, `1h30m` or `2d`',
+      durationHint(text),
     );
     return undefined;
   }
@@ -149,6 +157,22 @@ export class MapReader {
   invalid(node: SourceNode, message: string, hint = ''): void {
     this.#diagnostics.add('VALUE_INVALID', headOf(node), message, hint);
   }
+}
+
+/** A short list of plain values is written as the expression that it is meant as. */
+function expressionHint(key: string, node: SourceNode): string {
+  if (node.kind !== 'list' || node.items.length > 8)
+    return 'put it in quotes when it begins with `[`, `{` or `!`';
+  const items = node.items.map((item) =>
+    item.kind === 'scalar' && item.value !== null && !/["'\\\n]/.test(String(item.value))
+      ? typeof item.value === 'string'
+        ? `'${item.value}'`
+        : String(item.value)
+      : null,
+  );
+  return items.includes(null) || items.length === 0
+    ? 'put it in quotes when it begins with `[`, `{` or `!`'
+    : `write \`${key}: "[${items.join(', ')}]"\``;
 }
 
 /** True when this key names a construct that comes later. */

@@ -30,8 +30,6 @@ export class References {
   readonly steps = new Map<string, Type>();
   /** `null` as a branch of `?:`. */
   readonly nulls: ASTNode[] = [];
-  /** Ids of other branches, told once in an expression. */
-  readonly #toldBeside = new Set<string>();
   /** It reads something that is already reported. */
   sawUnknown = false;
 
@@ -161,7 +159,9 @@ export class References {
         ? `did you mean \`inputs.${name}\`?`
         : this.#scope.file.ids.has(name)
           ? `did you mean \`steps.${name}\`?`
-          : suggestHint(name, known, '');
+          : this.#scope.file.values.has(name)
+            ? `\`${name}\` is there only inside of the block that names it`
+            : suggestHint(name, known, '');
     this.#report('NAME_UNKNOWN', at, `there is no \`${name}\` here`, hint);
     return null;
   }
@@ -191,7 +191,11 @@ export class References {
         'MEMBER_UNKNOWN',
         at,
         `${article(type)} has no members, so no \`${key}\``,
-        'it has none; a step may have to declare them',
+        type.kind !== 'list'
+          ? ''
+          : key === 'length' || key === 'count'
+            ? 'write `size(…)`'
+            : `read one of its items, or all of them: \`.map(x, x.${key})\``,
       );
       return null;
     }
@@ -237,8 +241,13 @@ export class References {
             `${type.kind === 'record' ? `\`${pathOf(of) ?? 'this'}\`` : article(type)} has no member \`${key}\``,
             '',
           ] as const);
+    const isDeclared = of.op === '.' && of.args[1] === 'outputs' && known.length === 0;
     const isResults = key === 'results' && known.includes('failures');
-    const hint = isResults ? 'give the `foreach` a `collect:`' : suggestHint(key, known, otherwise);
+    const hint = isResults
+      ? 'give the `foreach` a `collect:`'
+      : isDeclared
+        ? `declare it under \`with\`: \`outputs: { ${key}: string }\``
+        : suggestHint(key, known, otherwise);
     this.#report(code, at, message, hint);
   }
 
@@ -282,10 +291,10 @@ export class References {
         `the step \`${id}\` runs many times in \`${block}\`, so it has no one output here`,
         `let \`${block}\` collect it, and read \`steps.${block}.results\``,
       );
-    } else if (branch !== null && (branch.isUnclear || this.#toldBeside.has(id))) {
+    } else if (branch !== null && (branch.isUnclear || branch.told.has(id))) {
       this.sawUnknown = true;
     } else if (branch !== null) {
-      this.#toldBeside.add(id);
+      branch.told.add(id);
       this.#report(
         'STEP_NOT_VISIBLE',
         at,
@@ -294,12 +303,27 @@ export class References {
           ? 'give its branch an `id`, and let this one have `needs: [that id]`'
           : `let this branch wait for it: \`needs: [${branch.name}]\``,
       );
+    } else if (id === this.#scope.self) {
+      this.#report(
+        'STEP_NOT_VISIBLE',
+        at,
+        `the step \`${id}\` reads itself`,
+        'it has outputs only when it has ended',
+      );
+    } else if (this.#scope.blocks?.has(place.range.start) === true) {
+      this.#report(
+        'STEP_NOT_VISIBLE',
+        at,
+        `\`${id}\` is the block around this place, and has not ended here`,
+        'its outputs are there behind it',
+      );
     } else {
+      const isFar = place.blocks.some((block) => this.#scope.blocks?.has(block) !== true);
       this.#report(
         'STEP_NOT_VISIBLE',
         at,
         `the step \`${id}\` has not run before this place`,
-        place.foreach.length > 0
+        isFar
           ? 'it runs inside a block that repeats it; use `collect`'
           : 'move it up, or this down',
       );

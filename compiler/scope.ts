@@ -79,6 +79,8 @@ export interface IdPlace {
   readonly range: Range;
   /** Keys of the `foreach` and `repeat` blocks around it, outermost first. */
   readonly foreach: readonly string[];
+  /** Their places. */
+  readonly blocks: readonly number[];
   /** What it is: `try`. */
   readonly kind: string;
   /** Only steps, and blocks that run many times, have outputs. */
@@ -92,6 +94,10 @@ export interface Scope {
   readonly names: ReadonlyMap<string, Type>;
   /** Nothing but `names` is in scope: neither inputs nor steps nor the run. */
   readonly namesOnly?: true;
+  /** The id of the step whose inputs these are. */
+  readonly self?: string;
+  /** Places of the `foreach` and `repeat` blocks around; outside of a file's steps there are none. */
+  readonly blocks?: ReadonlySet<number>;
   /** The `parallel` blocks around, the innermost first. */
   readonly beside?: Beside;
   readonly visible: Visible;
@@ -106,6 +112,8 @@ export interface Beside {
   readonly branch: number;
   /** What this one needs is not all known, which is told. */
   readonly isUnclear: boolean;
+  /** Ids of other branches that it may not read, told once each. */
+  readonly told: Set<string>;
   readonly outer?: Beside;
 }
 
@@ -113,11 +121,16 @@ export interface Beside {
 export function branchBeside(
   id: string,
   beside: Beside | undefined,
-): { readonly name: string | null; readonly isUnclear: boolean } | null {
+): {
+  readonly name: string | null;
+  readonly isUnclear: boolean;
+  readonly told: Set<string>;
+} | null {
   for (let block = beside; block !== undefined; block = block.outer) {
-    const { branch, isUnclear } = block;
+    const { branch, isUnclear, told } = block;
     const found = block.ids.get(id);
-    if (found !== undefined && found.branch !== branch) return { name: found.name, isUnclear };
+    if (found !== undefined && found.branch !== branch)
+      return { name: found.name, isUnclear, told };
   }
   return null;
 }
@@ -127,13 +140,20 @@ export class FileNames {
   readonly ids: ReadonlyMap<string, IdPlace>;
   /** Ids inside of what is already reported. */
   readonly broken: ReadonlySet<string>;
+  /** Names that blocks give to values inside of them. */
+  readonly values: ReadonlySet<string>;
   /** Why a step that is visible may not have run. */
   readonly doubts = new Map<string, string>();
   readonly #unknown = new Map<string, { first: Range; hint: string; more: Range[] }>();
 
-  constructor(ids: ReadonlyMap<string, IdPlace>, broken: ReadonlySet<string>) {
+  constructor(
+    ids: ReadonlyMap<string, IdPlace>,
+    broken: ReadonlySet<string>,
+    values: ReadonlySet<string> = new Set(),
+  ) {
     this.ids = ids;
     this.broken = broken;
+    this.values = values;
   }
 
   /** Remembers a reference to a step that does not exist; many references to one name are one mistake. */

@@ -1,5 +1,6 @@
 /** What a step is, by the keys that it has. */
 import type { Diagnostics } from './diagnostic.js';
+import { rewrite, translate } from './other-words.js';
 import { headOf, isLater, refuseLater } from './read-map.js';
 import { suggest } from './suggest.js';
 import type { MapNode, SourceNode } from './yaml.js';
@@ -90,6 +91,7 @@ export function kindOf(node: MapNode, diagnostics: Diagnostics): Kind | MapNode 
       entries: node.entries.map((one) => (one === entry ? { ...one, key: near } : one)),
     };
   }
+  if (refuseOtherWord(node, diagnostics)) return null;
   diagnostics.add(
     'STEP_KIND',
     headOf(node),
@@ -97,6 +99,28 @@ export function kindOf(node: MapNode, diagnostics: Diagnostics): Kind | MapNode 
     'a step has `uses`, `foreach`, `repeat`, `parallel`, `try`, `wait`, `stop`, or `if` with `then`',
   );
   return null;
+}
+
+/** A step that says in the words of another tool what it does: true when that is told. */
+function refuseOtherWord(node: MapNode, diagnostics: Diagnostics): boolean {
+  for (const { key, keyRange } of node.entries) {
+    if (COMMON.includes(key)) continue;
+    if (key === 'catch' || key === 'finally') {
+      diagnostics.add(
+        'STEP_KIND',
+        keyRange,
+        `\`${key}\` stands beside a \`try\``,
+        'add `try: [steps]`',
+      );
+      return true;
+    }
+    const meant = translate(key, [...new Set(KIND_KEYS.map(([one]) => one))]);
+    const hint = rewrite(key) ?? (meant === null ? null : `did you mean \`${meant}\`?`);
+    if (hint === null) continue;
+    diagnostics.add('KEY_UNKNOWN', keyRange, `a step has no \`${key}\``, hint);
+    return true;
+  }
+  return false;
 }
 
 /** Every `id` below a node that is not understood. */

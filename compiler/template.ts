@@ -1,5 +1,6 @@
 /** A YAML value with `${{ … }}` in it to a Template, checked against the type that its place needs. */
 import { isTimestamp, parseDuration } from '../core/duration.js';
+import { durationHint } from './duration-hint.js';
 import type { Template } from '../core/expression.js';
 import type { Diagnostics, Range } from './diagnostic.js';
 import { compileExpression, type CompiledExpression } from './expression.js';
@@ -157,7 +158,7 @@ function compileLiteral(node: ScalarNode, want: Type, place: Place): CompiledTem
       'DURATION_INVALID',
       node.range,
       `\`${value}\` is not a duration`,
-      'write a number and a unit, such as `90s`, `15m`, `1h30m` or `2d`',
+      durationHint(value),
     );
     return BROKEN;
   }
@@ -206,8 +207,7 @@ function mismatchHint(node: SourceNode, want: Type, place: Place): string {
     return suggestHint(value, want.values, '');
   if (want.kind === 'string' && node.kind === 'scalar' && value !== null)
     return `put it in quotes: "${String(value)}"`;
-  if (want.kind === 'duration' && typeof value === 'number')
-    return `give it a unit: \`${value}s\`, \`${value}m\` or \`${value}h\``;
+  if (want.kind === 'duration' && typeof value === 'number') return durationHint(value);
   if (want.kind === 'named') {
     const found = offers(want, place.scope);
     if (typeof value === 'string' && /^(?:steps|inputs)\.\w/.test(value))
@@ -225,8 +225,12 @@ function describeNode(node: SourceNode): string {
   if (node.kind !== 'scalar') return `a ${node.kind}`;
   if (node.value === null) return 'nothing';
   return typeof node.value === 'string'
-    ? 'a text'
+    ? describeText(node.value)
     : `the ${typeof node.value === 'number' ? 'number' : 'bool'} ${String(node.value)}`;
+}
+
+function describeText(text: string): string {
+  return text.length > 40 || text.includes('\n') ? 'a text' : `the text \`${text}\``;
 }
 
 /** A text that is one expression keeps the type of it; otherwise it is text with values in it. */

@@ -102,7 +102,7 @@ export function decodeFile(
 
 export function parseYaml(text: string, diagnostics: Diagnostics): YamlTree {
   let document: Document.Parsed;
-  let unquoted: readonly Range[];
+  let unquoted: readonly Unquoted[];
   try {
     ({ document, unquoted } = readDocument(text));
   } catch (error) {
@@ -116,12 +116,13 @@ export function parseYaml(text: string, diagnostics: Diagnostics): YamlTree {
   }
   for (const range of unquoted) {
     const expression = text.slice(range.start, range.end);
-    const quote = expression.includes("'") ? '"' : "'";
     diagnostics.add(
       'YAML_SYNTAX',
       range,
-      'inside `{ … }` and `[ … ]` an expression needs quotes',
-      `write \`${quote}${expression}${quote}\``,
+      range.hasColon
+        ? 'a value with `: ` in it needs quotes'
+        : 'inside `{ … }` and `[ … ]` an expression needs quotes',
+      `write \`${quote(expression)}\``,
     );
   }
   const brokenAt = reportErrors(document, diagnostics);
@@ -150,12 +151,18 @@ export function parseYaml(text: string, diagnostics: Diagnostics): YamlTree {
   return { root: builder.build(document.contents), brokenAt };
 }
 
+/** A value that lacks its quotes. */
+interface Unquoted extends Range {
+  /** It is taken for a key, because of a `: ` in it; otherwise it is an expression in `{ … }` or `[ … ]`. */
+  readonly hasColon: boolean;
+}
+
 /**
- * The document, and the expressions in `{ … }` and `[ … ]` that stand there without quotes. YAML loses its way at
+ * The document, and the values that stand there without the quotes that they need. YAML loses its way at
  * the first of them, so each is read as if it were a quoted text of the same length.
  */
-function readDocument(text: string): { document: Document.Parsed; unquoted: readonly Range[] } {
-  const unquoted: Range[] = [];
+function readDocument(text: string): { document: Document.Parsed; unquoted: readonly Unquoted[] } {
+  const unquoted: Unquoted[] = [];
   for (let readable = text; ;) {
     const document = parseDocument(readable, {
       version: '1.2',
@@ -173,14 +180,36 @@ function readDocument(text: string): { document: Document.Parsed; unquoted: read
   }
 }
 
-function unquotedIn({ errors }: Document.Parsed, text: string): Range | null {
-  for (const { pos } of errors) {
+function unquotedIn({ errors }: Document.Parsed, text: string): Unquoted | null {
+  for (const { code, pos } of errors) {
+    const line = code === 'BLOCK_AS_IMPLICIT_KEY' ? lineAt(text, pos[0]) : null;
+    // `with: command: make` is a map on the wrong line; a value with blanks before its `: ` is a value.
+    const value = /^(?![\w-]+:|["'{[|>&*!])[^\n]*?: [^\n]*?(?=\s*(?:$|\s#))/.exec(
+      line?.rest ?? '',
+    )?.[0];
+    if (line !== null && value !== undefined && / *[\w-]+: +$/.test(line.before))
+      return { start: pos[0], end: pos[0] + value.length, hasColon: true };
     // The `$` alone is a text to YAML; what it cannot read is the `{` behind it.
     const start = pos[0] - 1;
     const found = /^\$\{\{[^}\n]*\}\}/.exec(text.slice(Math.max(0, start), start + 1_000))?.[0];
-    if (found !== undefined) return { start, end: start + found.length };
+    if (found !== undefined) return { start, end: start + found.length, hasColon: false };
   }
   return null;
+}
+
+/** A text in the quotes that need the least change of it. */
+function quote(text: string): string {
+  return text.includes("'") && !/["\\]/.test(text)
+    ? `"${text}"`
+    : `'${text.replaceAll("'", "''")}'`;
+}
+
+/** A line, before and behind an offset in it; a long one only as far as a value can be. */
+function lineAt(text: string, offset: number): { readonly before: string; readonly rest: string } {
+  const before = text.slice(Math.max(0, offset - 200), offset);
+  const end = text.indexOf('\n', offset);
+  const rest = text.slice(offset, Math.min(end === -1 ? text.length : end, offset + 10_000));
+  return { before: before.slice(before.lastIndexOf('\n') + 1), rest };
 }
 
 const SYNTAX_HINTS: { readonly [code: string]: string } = {
@@ -190,8 +219,15 @@ const SYNTAX_HINTS: { readonly [code: string]: string } = {
   MISSING_CHAR: 'close the quote or bracket, or quote the whole value',
   BAD_SCALAR_START: 'quote the value: it begins with a character that means something in YAML',
   UNEXPECTED_TOKEN: 'quote the value if this is meant as text',
-  BLOCK_AS_IMPLICIT_KEY: 'quote the value if the `:` in it is meant as text',
+  BLOCK_AS_IMPLICIT_KEY:
+    'begin a map on a line of its own, or write it in `{ … }`; quote the value if its `:` is meant as text',
   MULTILINE_IMPLICIT_KEY: 'is a `:` missing on this line?',
+};
+
+const SYNTAX_MESSAGES: { readonly [code: string]: string } = {
+  BLOCK_AS_IMPLICIT_KEY: 'a map cannot begin in the middle of this line',
+  TAB_AS_INDENT: 'tabs cannot indent YAML',
+  BAD_ALIAS: 'this mark has no name that YAML can read',
 };
 
 function reportErrors(document: Document.Parsed, diagnostics: Diagnostics): number {
@@ -234,7 +270,9 @@ function reportErrors(document: Document.Parsed, diagnostics: Diagnostics): numb
       break;
     } else if (syntaxErrors.size < MAX_SYNTAX_ERRORS && !syntaxErrors.has(range.start)) {
       syntaxErrors.add(range.start);
-      const message = error.message.charAt(0).toLowerCase() + error.message.slice(1);
+      const message =
+        SYNTAX_MESSAGES[error.code] ??
+        error.message.charAt(0).toLowerCase() + error.message.slice(1);
       diagnostics.add('YAML_SYNTAX', range, message, SYNTAX_HINTS[error.code] ?? '');
     }
   }
