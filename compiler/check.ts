@@ -55,7 +55,7 @@ export function checkPipeline(
   diagnostics: Diagnostics,
 ): CheckedPipeline {
   const checker = new Checker(signatures, pipeline.defaults, diagnostics);
-  const file = collectNames(pipeline.steps, diagnostics);
+  const file = collectNames(pipeline, diagnostics);
   const scope: Scope = {
     inputs: pipeline.inputsBroken ? UNKNOWN : inputsType(pipeline.inputs),
     run: RUN,
@@ -105,6 +105,15 @@ interface Block {
 /** Facts that hold where a condition is true, or false. */
 function holding({ expr, whenTrue, whenFalse }: CompiledExpression, truth: boolean): string[] {
   return [...(truth ? whenTrue : whenFalse), ...knownFrom(expr, truth)];
+}
+
+/** What a value that is no condition is most likely compared with. */
+function comparisonHint({ kind }: Type): string {
+  if (kind === 'string' || kind === 'one_of') return "compare it with something, such as `!= ''`";
+  if (kind === 'int' || kind === 'number') return 'compare it with something, such as `> 0`';
+  return kind === 'list' || kind === 'map'
+    ? 'ask for its size, such as `size(…) > 0`'
+    : 'compare it with something';
 }
 
 const NEVER: Expr = { op: 'lit', value: false };
@@ -171,15 +180,20 @@ class Checker {
     const base = { key: step.key, ...(step.id === undefined ? {} : { id: step.id.value }) };
     if (step.kind === 'if') return this.#ifBlock(step, base, scope);
 
-    const test = step.if === undefined ? null : this.#condition(step.if, scope);
+    const own = step.id === undefined ? scope : { ...scope, self: step.id.value };
+    const test = step.if === undefined ? null : this.#condition(step.if, own);
     const guarded = test === null ? base : { ...base, if: test.expr ?? NEVER };
     const inner =
       test === null ? scope : { ...scope, facts: new Facts(scope.facts).add(holding(test, true)) };
     switch (step.kind) {
       case 'step': {
         const written = { ...step, options: withDefaults(step.options, this.#defaults) };
-        const own = step.id === undefined ? inner : { ...inner, self: step.id.value };
-        const { plan, outputs } = compileUses(written, this.#signatures, own, this.#diagnostics);
+        const { plan, outputs } = compileUses(
+          written,
+          this.#signatures,
+          { ...inner, ...(step.id === undefined ? {} : { self: step.id.value }) },
+          this.#diagnostics,
+        );
         this.#succeed(step, outputs, scope, test);
         return { plan: { ...guarded, ...plan }, stops: false };
       }
@@ -420,7 +434,7 @@ class Checker {
         'EXPRESSION_TYPE',
         range,
         `a condition is true or false, and this is ${printType(compiled.type)}`,
-        'compare it with something',
+        comparisonHint(compiled.type),
       );
     }
     return compiled;

@@ -1,15 +1,16 @@
 import type { Diagnostics } from './diagnostic.js';
-import type { Step } from './pipeline.js';
+import type { Pipeline, Step } from './pipeline.js';
 import { FileNames, type IdPlace } from './scope.js';
 
 /** A server takes no activity id beyond 1,000 characters, and a run that asks for one hangs. */
 const MAX_PATH_LENGTH = 800;
 
 /** Every id of a file, with its place; what is wrong with ids and paths is told. */
-export function collectNames(steps: readonly Step[], diagnostics: Diagnostics): FileNames {
+export function collectNames({ steps, inputs }: Pipeline, diagnostics: Diagnostics): FileNames {
   const ids = new Map<string, IdPlace>();
   const broken = new Set<string>();
   const values = new Set<string>();
+  const illFormed = inputs.flatMap(({ name }) => (name.includes('-') ? [`inputs.${name}`] : []));
   const visit = (list: readonly Step[], around: readonly Step[], prefix: number): void => {
     for (const step of list) {
       const length = prefix + step.key.length;
@@ -23,6 +24,7 @@ export function collectNames(steps: readonly Step[], diagnostics: Diagnostics): 
           'use shorter ids, or fewer blocks inside of blocks',
         );
       }
+      if (step.brokenId?.includes('-') === true) illFormed.push(`steps.${step.brokenId}`);
       if (step.kind === 'broken') step.ids.forEach((id) => broken.add(id));
       else if (step.id !== undefined) {
         const { value, range } = step.id;
@@ -53,7 +55,7 @@ export function collectNames(steps: readonly Step[], diagnostics: Diagnostics): 
     }
   };
   visit(steps, [], 0);
-  return new FileNames(ids, broken, values);
+  return new FileNames(ids, broken, values, illFormed);
 }
 
 /** The names that a block gives to values. */

@@ -133,7 +133,8 @@ export class Diagnostics {
   }
 }
 
-function placeOf(source: Source, offset: number): { line: number; column: number } {
+/** Line and column of an offset, both from 1. */
+export function placeOf(source: Source, offset: number): { line: number; column: number } {
   let low = 0;
   let high = source.lineStarts.length - 1;
   while (low < high) {

@@ -64,6 +64,8 @@ export function compileExpression(
     );
     return FAILED;
   }
+  // `steps.find-task.task` would be a subtraction; what is wrong is told where the id stands.
+  if (scope.file.readsIllFormed(text)) return FAILED;
   const ast = parse(text, baseEnvironment(), source, diagnostics);
   if (ast === null) return FAILED;
 
@@ -163,6 +165,14 @@ function explainParseError(error: ParseError, text: string): { message: string; 
   if (/^(and|or|not)$/.test(piece)) {
     return { message: `\`${piece}\` is no operator`, hint: 'write `&&`, `||` and `!`' };
   }
+  const before = /(\w+)\s*$/.exec(text.slice(0, start))?.[1] ?? '';
+  if (/^(and|or|not)$/.test(before))
+    return { message: `\`${before}\` is no operator`, hint: 'write `&&`, `||` and `!`' };
+  if (/^\w/.test(piece) && /[\w)\]"']\s+$/.test(text.slice(0, start)))
+    return {
+      message: `there is no operator between \`${before}\` and \`${/^\w*/.exec(piece)?.[0] ?? ''}\``,
+      hint: 'operators are `==`, `!=`, `<`, `<=`, `>`, `>=`, `in`, `&&`, `||`, `!`, `+`, `-`, `*`, `/`, `%` and `? :`',
+    };
   return { message: `this does not parse: ${lowerFirst(error.summary)}`, hint: '' };
 }
 
@@ -310,10 +320,14 @@ function reportTypeError(
       hint = 'an int and a number do not mix: write `2.0` for `2`, or convert with `double(...)`';
     else if (node.op === '+' && [left, right].includes('string'))
       hint = 'convert with `string(...)`';
+    else if ([left, right].includes('bool') && [left, right].includes('string'))
+      hint = 'write `true` and `false` without quotes';
     else if ([left, right].some(isScalarName) && ![left, right].every(isScalarName))
       hint = [left, right].some((name) => name?.startsWith('list<'))
         ? 'read one of its items, or ask with `.exists(x, …)`'
-        : 'read a member of it';
+        : [left, right].some((name) => name === 'duration' || name === 'timestamp')
+          ? 'expressions do not calculate with times; they are passed on'
+          : 'read a member of it';
   } else if (error?.code === 'no_such_overload') {
     message = message.replace(/^no such overload: ([!-])(.+)$/, '`$1` does not take $2');
   } else if (error?.code === 'no_matching_overload') {

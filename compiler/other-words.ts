@@ -7,7 +7,7 @@ const MEANT: ReadonlyMap<string, readonly string[]> = new Map(
     with: 'args arguments params parameters input inputs',
     inputs: 'params parameters args arguments variables vars',
     foreach: 'for each with_items items matrix loop_over map',
-    repeat: 'while loop do until retry_until poll',
+    repeat: 'while loop until retry_until poll',
     parallel: 'concurrent branches fork all',
     try: 'attempt begin',
     catch: 'rescue except on_error on_failure handle',

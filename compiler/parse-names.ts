@@ -29,6 +29,14 @@ export function parseId(reader: MapReader, diagnostics: Diagnostics): Located<st
   return undefined;
 }
 
+/** How to write a name that is not a word. */
+export function nameHint(name: string): string {
+  const mended = name.replaceAll(/[- ]/g, '_');
+  return NAME_PATTERN.test(mended)
+    ? `write \`${mended}\`${name.includes('-') ? ': in an expression a `-` is a subtraction' : ''}`
+    : 'use letters, digits and `_`, not beginning with a digit, at most 64';
+}
+
 /** `allowed` are reserved words that have their own meaning just here. */
 function checkName(
   value: string,
@@ -38,15 +46,7 @@ function checkName(
   allowed: readonly string[] = [],
 ): boolean {
   if (!NAME_PATTERN.test(value)) {
-    const mended = value.replaceAll('-', '_');
-    diagnostics.add(
-      'ID_INVALID',
-      range,
-      `\`${value}\` is not ${what}`,
-      NAME_PATTERN.test(mended)
-        ? `write \`${mended}\`: in an expression a \`-\` is a subtraction`
-        : 'use letters, digits and `_`, not beginning with a digit, at most 64',
-    );
+    diagnostics.add('ID_INVALID', range, `\`${value}\` is not ${what}`, nameHint(value));
     return false;
   }
   if (RESERVED_IDS.includes(value) && !allowed.includes(value)) {

@@ -93,8 +93,13 @@ function parseStep(
   });
   const id = parseId(reader, diagnostics);
   const test = reader.expression('if');
+  const written = reader.get('id');
   const base: StepBase = {
-    ...(id === undefined ? {} : { id }),
+    ...(id !== undefined
+      ? { id }
+      : written?.kind === 'scalar'
+        ? { brokenId: String(written.value) }
+        : {}),
     key: id?.value ?? key,
     range: id?.range ?? headOf(node),
   };
@@ -121,6 +126,7 @@ function parseNeeds(reader: MapReader): Located<string>[] {
 
 interface StepBase {
   readonly id?: Located<string>;
+  readonly brokenId?: string;
   readonly key: string;
   readonly range: Range;
   readonly if?: ScalarNode;
@@ -323,7 +329,7 @@ function parseWait(reader: MapReader, diagnostics: Diagnostics, base: StepBase):
     keys: ['until'],
     misplaced: new Map([['for', hint]]),
   });
-  const isTold = node.entries.some(({ key }) => key === 'for');
+  const isTold = node.entries.length > 0 && !inner.has('until');
   const until = isTold ? inner.get('until') : inner.required('until', hint);
   return until === undefined ? null : { ...base, kind: 'wait', what: 'until', value: until };
 }

@@ -3,9 +3,10 @@ import type { Diagnostics, Range } from './diagnostic.js';
 import type { InputDeclaration, Pipeline } from './pipeline.js';
 import { parseDefaults } from './parse-options.js';
 import { parseSteps } from './parse-step.js';
+import { nameHint } from './parse-names.js';
 import { headOf, MapReader, NAME_PATTERN } from './read-map.js';
-import { suggest } from './suggest.js';
-import { INPUT_TYPE_NAMES, parseType, UNKNOWN, type Type } from './types.js';
+import { typeHint } from './type-hint.js';
+import { parseType, UNKNOWN, type Type } from './types.js';
 import type { Entry, SourceNode } from './yaml.js';
 
 export function parsePipeline(root: SourceNode, diagnostics: Diagnostics): Pipeline | null {
@@ -36,11 +37,17 @@ export function parsePipeline(root: SourceNode, diagnostics: Diagnostics): Pipel
     ...(typeof summary === 'string' ? { summary } : {}),
     inputsRange: reader.keyRange('inputs'),
     inputs,
-    inputsBroken: reader.isReported('inputs'),
+    inputsBroken: reader.isReported('inputs') || !isMapOrEmpty(reader.get('inputs')),
     defaults,
     steps,
     outputs,
   };
+}
+
+function isMapOrEmpty(node: SourceNode | undefined): boolean {
+  return (
+    node === undefined || node.kind === 'map' || (node.kind === 'scalar' && node.value === null)
+  );
 }
 
 function parseName(reader: MapReader, diagnostics: Diagnostics): { value: string; range: Range } {
@@ -66,19 +73,18 @@ function entriesOf(reader: MapReader, key: string): readonly Entry[] {
   if (node === undefined) return [];
   if (node.kind === 'map') return node.entries;
   if (node.kind === 'scalar' && node.value === null) return [];
-  reader.invalid(node, `\`${key}\` is a map from names to values`);
+  reader.invalid(
+    node,
+    `\`${key}\` is a map from names to values`,
+    node.kind === 'list' ? 'write `name: …`, without the `- `' : '',
+  );
   return [];
 }
 
 function checkNames(entries: readonly Entry[], what: string, diagnostics: Diagnostics): void {
   for (const { key, keyRange } of entries) {
     if (NAME_PATTERN.test(key)) continue;
-    diagnostics.add(
-      'ID_INVALID',
-      keyRange,
-      `\`${key}\` is not a name for ${what}`,
-      'use letters, digits and `_`, not beginning with a digit, at most 64',
-    );
+    diagnostics.add('ID_INVALID', keyRange, `\`${key}\` is not a name for ${what}`, nameHint(key));
   }
 }
 
@@ -100,13 +106,14 @@ function parseInput(entry: Entry, diagnostics: Diagnostics): InputDeclaration {
       'VALUE_INVALID',
       headOf(value),
       `the input \`${name}\` is declared by a map`,
-      'write `{ type: string }`, with `default` and `summary` as needed',
+      `write \`{ type: ${typeWord(value)} }\`, with \`default\` and \`summary\` as needed`,
     );
-    return { name, nameRange, type: UNKNOWN, summary: '', required: false };
+    return { name, nameRange, type: UNKNOWN, summary: '', required: true };
   }
   const reader = new MapReader(value, diagnostics, {
     what: 'an input',
     keys: ['type', 'one_of', 'required', 'default', 'summary'],
+    misplaced: new Map([['optional', 'write `required: false`']]),
   });
   const type = parseInputType(reader, diagnostics);
   const summary = reader.text('summary')?.value;
@@ -128,6 +135,12 @@ function parseInput(entry: Entry, diagnostics: Diagnostics): InputDeclaration {
     required: defaultNode === undefined && required !== false,
     ...(defaultNode === undefined ? {} : { default: defaultNode }),
   };
+}
+
+/** The type that stands where its map belongs: `name: string`. */
+function typeWord(node: SourceNode): string {
+  const text = node.kind === 'scalar' ? String(node.value) : '';
+  return parseType(text) === null ? 'string' : text;
 }
 
 function parseRequired(reader: MapReader, diagnostics: Diagnostics): boolean | undefined {
@@ -169,6 +182,7 @@ function parseInputType(reader: MapReader, diagnostics: Diagnostics): Type {
     return UNKNOWN;
   }
   if (!reader.has('type')) {
+    if (reader.isReported('one_of')) return UNKNOWN;
     reader.required('type', 'for instance `type: string`, or `one_of: [a, b]`');
     return UNKNOWN;
   }
@@ -176,21 +190,14 @@ function parseInputType(reader: MapReader, diagnostics: Diagnostics): Type {
   if (written === undefined) return UNKNOWN;
   const type = parseType(String(written.value));
   if (type !== null) return type;
-  const innermost = /([A-Za-z_]+)[\s>]*$/.exec(String(written.value))?.[1] ?? '';
-  const near = suggest(innermost, [...INPUT_TYPE_NAMES, 'list', 'map']);
-  const message =
-    innermost === 'PassVerdict'
-      ? 'a PassVerdict cannot be an input: only the step `gate.evidence` makes one'
-      : `\`${String(written.value)}\` is not a type`;
+  const isVerdict = /\bPassVerdict\b/.test(String(written.value));
   diagnostics.add(
     'INPUT_TYPE_UNKNOWN',
     written.range,
-    message,
-    innermost === 'PassVerdict'
-      ? 'run the gate in this pipeline'
-      : near === null || near === innermost
-        ? 'types are string, int, number, bool, duration, timestamp, list<T>, map<T>, and named values such as Recipe'
-        : `did you mean \`${near}\`?`,
+    isVerdict
+      ? 'a PassVerdict cannot be an input: only the step `gate.evidence` makes one'
+      : `\`${String(written.value)}\` is not a type`,
+    isVerdict ? 'run the gate in this pipeline' : typeHint(String(written.value)),
   );
   return UNKNOWN;
 }

@@ -34,6 +34,8 @@ export interface InputDeclaration {
 }
 
 interface StepBase {
+  /** An id of a wrong form, which is told. */
+  readonly brokenId?: string;
   readonly id?: Located<string>;
   /** The step's segment of its path: its id, or `[n]`, counted from 0 in its list. */
   readonly key: string;

@@ -161,7 +161,8 @@ export class MapReader {
 
 /** A short list of plain values is written as the expression that it is meant as. */
 function expressionHint(key: string, node: SourceNode): string {
-  if (node.kind !== 'list' || node.items.length > 8)
+  if (node.kind === 'scalar') return 'write what it computes';
+  if (node.kind !== 'list' || node.items.length > 8 || key !== 'foreach')
     return 'put it in quotes when it begins with `[`, `{` or `!`';
   const items = node.items.map((item) =>
     item.kind === 'scalar' && item.value !== null && !/["'\\\n]/.test(String(item.value))

@@ -154,14 +154,17 @@ export class References {
     const roots = isAlone ? [] : ['inputs', 'steps', 'run'];
     const known = [...new Set([...roots, ...this.#scope.names.keys(), ...locals.keys()])];
     const inputs = fieldsOf(this.#scope.inputs);
+    const word = LITERALS.get(name.toLowerCase());
     const hint =
-      inputs?.has(name) === true
-        ? `did you mean \`inputs.${name}\`?`
-        : this.#scope.file.ids.has(name)
-          ? `did you mean \`steps.${name}\`?`
-          : this.#scope.file.values.has(name)
-            ? `\`${name}\` is there only inside of the block that names it`
-            : suggestHint(name, known, '');
+      word !== undefined
+        ? `write \`${word}\``
+        : inputs?.has(name) === true
+          ? `did you mean \`inputs.${name}\`?`
+          : this.#scope.file.ids.has(name)
+            ? `did you mean \`steps.${name}\`?`
+            : this.#scope.file.values.has(name)
+              ? `\`${name}\` is there only inside of the block that names it`
+              : suggestHint(name, known, '');
     this.#report('NAME_UNKNOWN', at, `there is no \`${name}\` here`, hint);
     return null;
   }
@@ -464,6 +467,22 @@ export class References {
     }
   }
 }
+
+/** Words of other languages for values. */
+const LITERALS: ReadonlyMap<string, string> = new Map(
+  Object.entries({
+    yes: 'true',
+    on: 'true',
+    true: 'true',
+    no: 'false',
+    off: 'false',
+    false: 'false',
+    none: 'null',
+    nil: 'null',
+    undefined: 'null',
+    null: 'null',
+  }),
+);
 
 /** `steps.claim.claim` for members of a name; null for anything else, and for what a macro binds. */
 export function pathOf(

@@ -142,6 +142,8 @@ export class FileNames {
   readonly broken: ReadonlySet<string>;
   /** Names that blocks give to values inside of them. */
   readonly values: ReadonlySet<string>;
+  /** Names that no expression can hold, as `steps.find-task` and `inputs.find-task`; all are reported. */
+  readonly illFormed: readonly string[];
   /** Why a step that is visible may not have run. */
   readonly doubts = new Map<string, string>();
   readonly #unknown = new Map<string, { first: Range; hint: string; more: Range[] }>();
@@ -150,10 +152,17 @@ export class FileNames {
     ids: ReadonlyMap<string, IdPlace>,
     broken: ReadonlySet<string>,
     values: ReadonlySet<string> = new Set(),
+    illFormed: readonly string[] = [],
   ) {
     this.ids = ids;
     this.broken = broken;
     this.values = values;
+    this.illFormed = illFormed;
+  }
+
+  /** True when an expression reads a name whose form is already reported. */
+  readsIllFormed(text: string): boolean {
+    return this.illFormed.some((path) => text.includes(path));
   }
 
   /** Remembers a reference to a step that does not exist; many references to one name are one mistake. */

@@ -35,7 +35,11 @@ export function listNames(names: readonly string[]): string {
 }
 
 function isAnagram(a: string, b: string): boolean {
-  return a.length === b.length && [...a].toSorted().join('') === [...b].toSorted().join('');
+  return a.length === b.length && sorted(a) === sorted(b);
+}
+
+function sorted(text: string): string {
+  return Array.from(text).toSorted().join('');
 }
 
 /** Insertions, deletions, replacements and swaps of neighbours that make one text of the other. */

@@ -191,10 +191,11 @@ function literalType(value: ScalarNode['value'], want: Type): Type | null {
 }
 
 function mismatch(node: SourceNode, want: Type, place: Place): CompiledTemplate {
+  const isNothing = node.kind === 'scalar' && node.value === null;
   place.diagnostics.add(
     'VALUE_TYPE',
     headOf(node),
-    `\`${place.name}\` takes ${printType(want)}, not ${describeNode(node)}`,
+    `\`${place.name}\` takes ${printType(want)}, ${isNothing ? 'and nothing is given' : `not ${describeNode(node)}`}`,
     mismatchHint(node, want, place),
   );
   return BROKEN;
@@ -217,13 +218,14 @@ function mismatchHint(node: SourceNode, want: Type, place: Place): string {
   }
   if (want.kind === 'timestamp')
     return 'write an ISO 8601 time with a zone, such as `2026-01-31T12:00:00Z`';
+  if (want.kind === 'list' && typeof value === 'string' && /^[\w.-]{1,40}$/.test(value))
+    return `write a list: \`[${value}]\``;
   const isQuotedNumber = typeof value === 'string' && /^-?[\d.]+$/.test(value);
   return isQuotedNumber && ['int', 'number'].includes(want.kind) ? 'write it without quotes' : '';
 }
 
 function describeNode(node: SourceNode): string {
   if (node.kind !== 'scalar') return `a ${node.kind}`;
-  if (node.value === null) return 'nothing';
   return typeof node.value === 'string'
     ? describeText(node.value)
     : `the ${typeof node.value === 'number' ? 'number' : 'bool'} ${String(node.value)}`;
@@ -279,9 +281,11 @@ function checkExpression(
             ? 'convert with `string(...)`'
             : ['duration', 'timestamp'].includes(needed.kind) && type.kind === 'string'
               ? `it may be any text; declare it as \`${needed.kind}\` where it comes from`
-              : found.length > 0
-                ? `for instance \`\${{ ${found[0]} }}\``
-                : '';
+              : needed.kind === 'duration' && ['int', 'number'].includes(type.kind)
+                ? 'a number has no unit; declare it as `duration` where it comes from'
+                : found.length > 0
+                  ? `for instance \`\${{ ${found[0]} }}\``
+                  : '';
     place.diagnostics.add(
       'VALUE_TYPE',
       range,
@@ -307,7 +311,9 @@ function compileMixed(
       'VALUE_TYPE',
       node.range,
       `\`${place.name}\` takes ${printType(needed)}, and this is text with a value in it`,
-      'a text that is one `${{ … }}` and nothing else keeps the type of its value',
+      needed.kind === 'duration'
+        ? 'declare a `duration` where the value comes from, and write it alone'
+        : 'a text that is one `${{ … }}` and nothing else keeps the type of its value',
     );
     return BROKEN;
   }

@@ -7,14 +7,14 @@ import {
   isMap,
   isScalar,
   isSeq,
-  parseDocument,
   visit,
   type Document,
   type Node,
   type Scalar,
 } from 'yaml';
 import type { Json } from '../core/json.js';
-import type { DiagnosticCode, Diagnostics, Range } from './diagnostic.js';
+import { placeOf, type DiagnosticCode, type Diagnostics, type Range } from './diagnostic.js';
+import { MAX_SYNTAX_ERRORS, quote, readDocument, type Unquoted } from './unquoted.js';
 
 export type SourceNode = ScalarNode | ListNode | MapNode;
 
@@ -50,8 +50,6 @@ export const MAX_FILE_BYTES = 1024 * 1024;
 const MAX_NODES = 200_000;
 /** Deepest nesting of lists and maps. */
 const MAX_DEPTH = 100;
-/** Most syntax errors that are told; the rest mostly follow from the first. */
-const MAX_SYNTAX_ERRORS = 20;
 
 /** A parsed document: its root, and where its first syntax error is, if any. */
 export interface YamlTree {
@@ -116,14 +114,7 @@ export function parseYaml(text: string, diagnostics: Diagnostics): YamlTree {
   }
   for (const range of unquoted) {
     const expression = text.slice(range.start, range.end);
-    diagnostics.add(
-      'YAML_SYNTAX',
-      range,
-      range.hasColon
-        ? 'a value with `: ` in it needs quotes'
-        : 'inside `{ … }` and `[ … ]` an expression needs quotes',
-      `write \`${quote(expression)}\``,
-    );
+    diagnostics.add('YAML_SYNTAX', range, range.reason, `write \`${quote(expression)}\``);
   }
   const brokenAt = reportErrors(document, diagnostics);
   const versionAt = text.search(/^%YAML(?! +1\.2\s*$)/m);
@@ -151,74 +142,13 @@ export function parseYaml(text: string, diagnostics: Diagnostics): YamlTree {
   return { root: builder.build(document.contents), brokenAt };
 }
 
-/** A value that lacks its quotes. */
-interface Unquoted extends Range {
-  /** It is taken for a key, because of a `: ` in it; otherwise it is an expression in `{ … }` or `[ … ]`. */
-  readonly hasColon: boolean;
-}
-
-/**
- * The document, and the values that stand there without the quotes that they need. YAML loses its way at
- * the first of them, so each is read as if it were a quoted text of the same length.
- */
-function readDocument(text: string): { document: Document.Parsed; unquoted: readonly Unquoted[] } {
-  const unquoted: Unquoted[] = [];
-  for (let readable = text; ;) {
-    const document = parseDocument(readable, {
-      version: '1.2',
-      schema: 'core',
-      merge: false,
-      uniqueKeys: true,
-      strict: true,
-      prettyErrors: false,
-      logLevel: 'error',
-    });
-    const found = unquoted.length < MAX_SYNTAX_ERRORS ? unquotedIn(document, readable) : null;
-    if (found === null) return { document, unquoted };
-    unquoted.push(found);
-    readable = `${readable.slice(0, found.start)}'${'x'.repeat(found.end - found.start - 2)}'${readable.slice(found.end)}`;
-  }
-}
-
-function unquotedIn({ errors }: Document.Parsed, text: string): Unquoted | null {
-  for (const { code, pos } of errors) {
-    const line = code === 'BLOCK_AS_IMPLICIT_KEY' ? lineAt(text, pos[0]) : null;
-    // `with: command: make` is a map on the wrong line; a value with blanks before its `: ` is a value.
-    const value = /^(?![\w-]+:|["'{[|>&*!])[^\n]*?: [^\n]*?(?=\s*(?:$|\s#))/.exec(
-      line?.rest ?? '',
-    )?.[0];
-    if (line !== null && value !== undefined && / *[\w-]+: +$/.test(line.before))
-      return { start: pos[0], end: pos[0] + value.length, hasColon: true };
-    // The `$` alone is a text to YAML; what it cannot read is the `{` behind it.
-    const start = pos[0] - 1;
-    const found = /^\$\{\{[^}\n]*\}\}/.exec(text.slice(Math.max(0, start), start + 1_000))?.[0];
-    if (found !== undefined) return { start, end: start + found.length, hasColon: false };
-  }
-  return null;
-}
-
-/** A text in the quotes that need the least change of it. */
-function quote(text: string): string {
-  return text.includes("'") && !/["\\]/.test(text)
-    ? `"${text}"`
-    : `'${text.replaceAll("'", "''")}'`;
-}
-
-/** A line, before and behind an offset in it; a long one only as far as a value can be. */
-function lineAt(text: string, offset: number): { readonly before: string; readonly rest: string } {
-  const before = text.slice(Math.max(0, offset - 200), offset);
-  const end = text.indexOf('\n', offset);
-  const rest = text.slice(offset, Math.min(end === -1 ? text.length : end, offset + 10_000));
-  return { before: before.slice(before.lastIndexOf('\n') + 1), rest };
-}
-
 const SYNTAX_HINTS: { readonly [code: string]: string } = {
   TAB_AS_INDENT: 'indent with spaces',
   BAD_INDENT:
     'entries of one list or map begin in the same column, what is inside them further right',
   MISSING_CHAR: 'close the quote or bracket, or quote the whole value',
   BAD_SCALAR_START: 'quote the value: it begins with a character that means something in YAML',
-  UNEXPECTED_TOKEN: 'quote the value if this is meant as text',
+  UNEXPECTED_TOKEN: 'quote the whole value if this is a part of it',
   BLOCK_AS_IMPLICIT_KEY:
     'begin a map on a line of its own, or write it in `{ … }`; quote the value if its `:` is meant as text',
   MULTILINE_IMPLICIT_KEY: 'is a `:` missing on this line?',
@@ -247,6 +177,7 @@ function reportErrors(document: Document.Parsed, diagnostics: Diagnostics): numb
       continue;
     }
     brokenAt = Math.min(brokenAt, range.start);
+    const { line } = placeOf(diagnostics.source, range.start);
     if (error.code === 'MULTIPLE_DOCS') {
       diagnostics.add(
         'YAML_DOCUMENTS',
@@ -268,10 +199,14 @@ function reportErrors(document: Document.Parsed, diagnostics: Diagnostics): numb
     } else if (syntaxErrors.size > 0 && error.message.includes('in YAML stream')) {
       // The structure is lost: every token of the rest of the file would be one more mistake.
       break;
-    } else if (syntaxErrors.size < MAX_SYNTAX_ERRORS && !syntaxErrors.has(range.start)) {
-      syntaxErrors.add(range.start);
+    } else if (syntaxErrors.size < MAX_SYNTAX_ERRORS && !syntaxErrors.has(line)) {
+      // What else is wrong with a line mostly follows from the first.
+      syntaxErrors.add(line);
       const message =
         SYNTAX_MESSAGES[error.code] ??
+        (error.message.endsWith(' at node end')
+          ? 'this does not belong behind the value before it'
+          : null) ??
         error.message.charAt(0).toLowerCase() + error.message.slice(1);
       diagnostics.add('YAML_SYNTAX', range, message, SYNTAX_HINTS[error.code] ?? '');
     }
@@ -279,11 +214,17 @@ function reportErrors(document: Document.Parsed, diagnostics: Diagnostics): numb
   for (const warning of document.warnings) {
     const range = { start: warning.pos[0], end: warning.pos[1] };
     if (warning.code === 'TAG_RESOLVE_FAILED') {
+      const tagged = diagnostics.source.text.slice(
+        range.start,
+        Math.min(range.end, range.start + 60),
+      );
       diagnostics.add(
         'YAML_TAG',
         range,
         'tags have no meaning in a pipeline',
-        'write the plain value',
+        /^![^!\s]/.test(tagged)
+          ? `quote it if it is meant as text: \`'${tagged}'\``
+          : 'write the plain value',
       );
     }
   }
@@ -398,6 +339,9 @@ class TreeBuilder {
   #scalar(node: Scalar, range: Range): ScalarNode {
     const { value } = node;
     const kind = 'scalar';
+    // A tag and nothing behind it: `!inputs.fast` without its quotes, which is told.
+    if (node.tag?.startsWith('!') === true && (node.source ?? '') === '')
+      return { kind, value: null, range, broken: true };
     if (this.#mended.has(node.range?.[0] ?? -1)) return { kind, value: null, range, broken: true };
     if (typeof value === 'number') {
       const isTooLarge =
