@@ -5,6 +5,9 @@ import { FileNames, type IdPlace } from './scope.js';
 /** A server takes no activity id beyond 1,000 characters, and a run that asks for one hangs. */
 const MAX_PATH_LENGTH = 800;
 
+/** Most names of a wrong form that are looked for in each expression. */
+const MAX_ILL_FORMED = 20;
+
 /** Every id of a file, with its place; what is wrong with ids and paths is told. */
 export function collectNames({ steps, inputs }: Pipeline, diagnostics: Diagnostics): FileNames {
   const ids = new Map<string, IdPlace>();
@@ -24,6 +27,7 @@ export function collectNames({ steps, inputs }: Pipeline, diagnostics: Diagnosti
           'use shorter ids, or fewer blocks inside of blocks',
         );
       }
+      if (step.brokenId !== undefined) broken.add(step.brokenId);
       if (step.brokenId?.includes('-') === true) illFormed.push(`steps.${step.brokenId}`);
       if (step.kind === 'broken') step.ids.forEach((id) => broken.add(id));
       else if (step.id !== undefined) {
@@ -55,7 +59,7 @@ export function collectNames({ steps, inputs }: Pipeline, diagnostics: Diagnosti
     }
   };
   visit(steps, [], 0);
-  return new FileNames(ids, broken, values, illFormed);
+  return new FileNames(ids, broken, values, illFormed.slice(0, MAX_ILL_FORMED));
 }
 
 /** The names that a block gives to values. */

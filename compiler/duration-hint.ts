@@ -18,7 +18,7 @@ export function durationHint(written: unknown): string {
   const text = typeof written === 'string' ? written.trim() : '';
   if (text.includes('${{')) return 'an expression cannot stand here: it is settled before the run';
   if (/^\d{1,6}$/.test(text)) return durationHint(Number(text));
-  if (written === 0 || /^[0.]+[a-z]*$/i.test(text))
+  if (written === 0 || written === null || /^(?:[0.]+[a-z]*|none|never|off|no)$/i.test(text))
     return 'a duration is longer than nothing; for none leave it out';
   const mended = text
     .slice(0, 60)

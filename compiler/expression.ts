@@ -8,6 +8,12 @@
 import { Environment, ParseError, type ASTNode } from '@marcbachmann/cel-js';
 import type { Expr } from '../core/expression.js';
 import type { Diagnostics } from './diagnostic.js';
+import {
+  bracedIn,
+  explainParseError,
+  explainTypeMessage,
+  operatorHint,
+} from './explain-expression.js';
 import { lower } from './lower.js';
 import { pathOf, References, type ExpressionSource, type Facing } from './references.js';
 import type { Scope } from './scope.js';
@@ -126,7 +132,8 @@ function parse(
     return environment.parse(text).ast;
   } catch (error) {
     if (!(error instanceof ParseError)) throw error;
-    const { start, end } = braced(text) ?? error.range ?? { start: 0, end: text.length };
+    const whole = { start: 0, end: text.length };
+    const { start, end } = bracedIn(text) === null ? (error.range ?? whole) : whole;
     const { message, hint } = explainParseError(error, text);
     diagnostics.add(
       'EXPRESSION_SYNTAX',
@@ -136,44 +143,6 @@ function parse(
     );
     return null;
   }
-}
-
-/** The whole of an expression that stands in `${{ … }}` where none belongs. */
-function braced(text: string): { readonly start: number; readonly end: number } | null {
-  const found = /\$\{\{.*\}\}/s.exec(text);
-  return found?.index === 0 ? { start: 0, end: found[0].length } : null;
-}
-
-function explainParseError(error: ParseError, text: string): { message: string; hint: string } {
-  const { start, end } = error.range ?? { start: 0, end: 0 };
-  const piece = text.slice(start, Math.max(end, start + 1));
-  if (error.summary.endsWith('EOF'))
-    return { message: 'the expression ends too early', hint: 'is a bracket or a value missing?' };
-  if (piece === '=') return { message: '`=` is no operator', hint: 'compare with `==`' };
-  if (piece.startsWith('$')) {
-    const inner = /^\s*\$\{\{\s*(.*?)\s*\}\}\s*$/.exec(text)?.[1];
-    return {
-      message: '`${{` does not belong here',
-      hint:
-        inner === undefined || inner.length > 200
-          ? 'this place takes the bare expression'
-          : `this place takes the bare expression: \`${inner}\``,
-    };
-  }
-  if (error.code === 'limit_exceeded')
-    return { message: 'the expression is too large', hint: 'move the work into a step' };
-  if (/^(and|or|not)$/.test(piece)) {
-    return { message: `\`${piece}\` is no operator`, hint: 'write `&&`, `||` and `!`' };
-  }
-  const before = /(\w+)\s*$/.exec(text.slice(0, start))?.[1] ?? '';
-  if (/^(and|or|not)$/.test(before))
-    return { message: `\`${before}\` is no operator`, hint: 'write `&&`, `||` and `!`' };
-  if (/^\w/.test(piece) && /[\w)\]"']\s+$/.test(text.slice(0, start)))
-    return {
-      message: `there is no operator between \`${before}\` and \`${/^\w*/.exec(piece)?.[0] ?? ''}\``,
-      hint: 'operators are `==`, `!=`, `<`, `<=`, `>`, `>=`, `in`, `&&`, `||`, `!`, `+`, `-`, `*`, `/`, `%` and `? :`',
-    };
-  return { message: `this does not parse: ${lowerFirst(error.summary)}`, hint: '' };
 }
 
 function lowerFirst(text: string): string {
@@ -315,50 +284,11 @@ function reportTypeError(
   if (error?.code === 'no_such_overload' && Array.isArray(node?.args)) {
     const [left, right] = (node.args as ASTNode[]).map((operand) => say(celTypeOf(operand)));
     message = `\`${node.op}\` does not take ${left} and ${right}`;
-    const mixed = [left, right].includes('int') && [left, right].includes('number');
-    if (mixed)
-      hint = 'an int and a number do not mix: write `2.0` for `2`, or convert with `double(...)`';
-    else if (node.op === '+' && [left, right].includes('string'))
-      hint = 'convert with `string(...)`';
-    else if ([left, right].includes('bool') && [left, right].includes('string'))
-      hint = 'write `true` and `false` without quotes';
-    else if ([left, right].some(isScalarName) && ![left, right].every(isScalarName))
-      hint = [left, right].some((name) => name?.startsWith('list<'))
-        ? 'read one of its items, or ask with `.exists(x, …)`'
-        : [left, right].some((name) => name === 'duration' || name === 'timestamp')
-          ? 'expressions do not calculate with times; they are passed on'
-          : 'read a member of it';
+    hint = operatorHint(node.op, [left, right]);
   } else if (error?.code === 'no_such_overload') {
     message = message.replace(/^no such overload: ([!-])(.+)$/, '`$1` does not take $2');
   } else if (error?.code === 'no_matching_overload') {
     message = message.replace(/^found no matching overload for '(.+)'$/, 'there is no `$1`');
   }
-  for (const [pattern, words] of TYPE_MESSAGES) message = message.replace(pattern, words);
-  diagnostics.add('EXPRESSION_TYPE', source.toRange(start, end), message, hint);
+  diagnostics.add('EXPRESSION_TYPE', source.toRange(start, end), explainTypeMessage(message), hint);
 }
-
-function isScalarName(name: string | undefined): boolean {
-  return name !== undefined && ['string', 'int', 'number', 'bool'].includes(name);
-}
-
-/** What the library says of types, in the words of a pipeline. */
-const TYPE_MESSAGES: ReadonlyArray<readonly [RegExp, string]> = [
-  [
-    /^map value uses wrong type, expected type '(.+)' but found '(.+)'$/,
-    'the values of a map have one type: the first is $1, and this is $2',
-  ],
-  [
-    /^list elements must have the same type, expected type '(.+)' but found '(.+)'$/,
-    'the items of a list have one type: the first is $1, and this is $2',
-  ],
-  [
-    /^ternary branches must have the same type, got '(.+)' and '(.+)'$/,
-    'both values of `? :` have one type: these are $1 and $2',
-  ],
-  [/^logical operator requires bool operands, got '(.+)'$/, 'this takes true or false, not $1'],
-  [
-    /^(\w+)\(var, predicate\) predicate must return bool, got '(.+)'$/,
-    '`$1` asks for true or false, not $2',
-  ],
-  [/^list index must be int, got '(.+)'$/, 'an item of a list is read by an int, not $1'],
-];

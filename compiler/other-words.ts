@@ -28,7 +28,7 @@ const MEANT: ReadonlyMap<string, readonly string[]> = new Map(
     steps: 'jobs stages tasks do body run',
     retry: 'retries max_attempts attempts max_retries',
     attempts: 'max max_attempts times count limit retries',
-    first: 'initial initial_interval delay backoff',
+    first: 'initial initial_interval delay',
     most: 'max max_interval max_delay',
     factor: 'backoff multiplier backoff_coefficient',
     timeout: 'timeout_minutes time_limit deadline max_time',
@@ -69,8 +69,16 @@ const COMMAND_WORDS: readonly string[] = [
   'bash',
 ];
 
-/** What to write in place of a key that a step does not have, where a key alone does not say it. */
-export function rewrite(word: string): string | null {
+/**
+ * What to write in place of a key that a step does not have, where a key alone does not say it; null for one that is
+ * not known. `hasType`: the step has a `uses`.
+ */
+export function rewrite(word: string, hasType: boolean): string | null {
+  if (
+    hasType &&
+    [...COMMAND_WORDS, 'env', 'environment', 'workspace', 'task'].includes(plain(word))
+  )
+    return 'inputs of a step type stand under `with`';
   if (COMMAND_WORDS.includes(plain(word)))
     return 'a command is a step type: `uses: process.run`, `with: { command: … }`';
   switch (plain(word)) {
@@ -83,6 +91,8 @@ export function rewrite(word: string): string | null {
     case 'gpus':
     case 'devices':
       return 'write `on: { gpus: 1 }`';
+    case 'as':
+      return 'only `foreach`, `repeat` and `catch` give names to values';
     case 'catch':
     case 'finally':
       return `it stands beside a \`try\`: \`try: [this step]\`, \`${word}: …\``;

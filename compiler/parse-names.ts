@@ -24,7 +24,11 @@ const RESERVED_IDS: readonly string[] = [
 export function parseId(reader: MapReader, diagnostics: Diagnostics): Located<string> | undefined {
   const node = reader.get('id');
   if (node === undefined) return undefined;
-  const value = node.kind === 'scalar' ? String(node.value) : '';
+  const value = node.kind === 'scalar' ? String(node.value ?? '') : '';
+  if (value === '') {
+    reader.invalid(node, '`id` is a word', 'leave it out where nothing reads the step');
+    return undefined;
+  }
   if (checkName(value, headOf(node), 'an id', diagnostics)) return { value, range: node.range };
   return undefined;
 }

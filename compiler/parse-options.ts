@@ -99,7 +99,9 @@ function parseRetry(reader: MapReader, diagnostics: Diagnostics): Partial<RetryO
     reader.invalid(
       node,
       '`retry` is a map',
-      'for instance `retry: { attempts: 3, first: 2s, most: 1m }`',
+      node.kind === 'scalar' && typeof node.value === 'number'
+        ? `write \`retry: { attempts: ${node.value} }\``
+        : 'for instance `retry: { attempts: 3, first: 2s, most: 1m }`',
     );
     return {};
   }
@@ -115,7 +117,13 @@ function parseRetry(reader: MapReader, diagnostics: Diagnostics): Partial<RetryO
     factor?.kind === 'scalar' && typeof factor.value === 'number' ? factor.value : null;
   const isFactor = factorValue !== null && factorValue >= 1 && factorValue <= 100;
   if (factor !== undefined && !isFactor)
-    retry.invalid(factor, '`factor` is a number from 1 to 100');
+    retry.invalid(
+      factor,
+      '`factor` is a number from 1 to 100',
+      factor.kind === 'scalar' && /^[\d.]+$/.test(String(factor.value)) && factorValue === null
+        ? 'write it without quotes'
+        : '',
+    );
   const never = parseCodes(retry, 'never', diagnostics)?.map(({ value }) => value);
   return {
     ...(attempts === undefined ? {} : { attempts }),

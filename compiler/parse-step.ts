@@ -66,6 +66,8 @@ function parseStep(
   mayNeed: boolean,
 ): Branch {
   const key = `[${index}]`;
+  if (node.kind === 'scalar' && node.broken === true)
+    return { step: { kind: 'broken', key, range: node.range, ids: [] }, needs: [] };
   if (node.kind !== 'map') {
     diagnostics.add(
       'VALUE_INVALID',
@@ -93,7 +95,7 @@ function parseStep(
   });
   const id = parseId(reader, diagnostics);
   const test = reader.expression('if');
-  const written = reader.get('id');
+  const written = reader.get('id') ?? reader.misspelt('id');
   const base: StepBase = {
     ...(id !== undefined
       ? { id }
@@ -150,6 +152,7 @@ function parseKind(
         uses: { value: String(uses.value), range: uses.range },
         withRange: reader.has('with') ? reader.keyRange('with') : uses.range,
         with: parseWith(reader),
+        stray: reader.unknown,
         options: parseOptions(reader, diagnostics),
         ...(summary === undefined ? {} : { summary }),
       };
@@ -366,7 +369,7 @@ function parseWith(reader: MapReader): MapNode['entries'] | null {
   if (node === undefined) return reader.isReported('with') ? null : [];
   if (node.kind === 'map') return node.entries;
   if (node.kind === 'scalar' && node.value === null) return [];
-  reader.invalid(node, '`with` is a map from inputs to values');
+  reader.invalid(node, '`with` is a map from inputs to values', 'write `with: { input: value }`');
   return null;
 }
 

@@ -62,10 +62,21 @@ function parseName(reader: MapReader, diagnostics: Diagnostics): { value: string
       'ID_INVALID',
       node.range,
       `\`${value}\` is not a name for a pipeline`,
-      'use lower-case letters, digits, `-` and `_`, at most 64',
+      pipelineNameHint(value),
     );
   }
   return { value, range: node?.range ?? reader.keyRange('pipeline') };
+}
+
+function pipelineNameHint(name: string): string {
+  const mended = name
+    .slice(0, 80)
+    .trim()
+    .toLowerCase()
+    .replaceAll(/[\s.]+/g, '-');
+  return /^[a-z0-9][a-z0-9_-]{0,63}$/.test(mended)
+    ? `write \`${mended}\``
+    : 'use lower-case letters, digits, `-` and `_`, at most 64';
 }
 
 function entriesOf(reader: MapReader, key: string): readonly Entry[] {

@@ -22,6 +22,9 @@ export class MapReader {
   readonly #what: string;
   readonly #entries: ReadonlyMap<string, Entry>;
   readonly #reported: ReadonlySet<string>;
+  readonly #meant: ReadonlyMap<string, SourceNode>;
+  /** Keys that it does not have, which are told. */
+  readonly unknown: readonly string[];
 
   /**
    * `what` names the map in messages: `a step`. `later` are the keys of `LATER` that could stand here, `misplaced`
@@ -42,6 +45,8 @@ export class MapReader {
     this.#what = options.what;
     const entries = new Map<string, Entry>();
     const reported = new Set<string>();
+    const meant = new Map<string, SourceNode>();
+    const unknown: string[] = [];
     const later = options.later ?? [];
     for (const entry of node.entries) {
       if (options.keys.includes(entry.key)) {
@@ -51,22 +56,37 @@ export class MapReader {
         refuseLater(entry, diagnostics);
       } else {
         const known = [...options.keys, ...later];
-        const rewritten = options.keys.includes('uses') ? rewrite(entry.key) : null;
+        const isStep = options.keys.includes('uses');
+        const hasType = isStep && node.entries.some(({ key }) => key === 'uses');
+        const rewritten = isStep ? rewrite(entry.key, hasType) : null;
         const near =
           rewritten === null ? (suggest(entry.key, known) ?? translate(entry.key, known)) : null;
-        if (near !== null) reported.add(near);
+        if (near !== null) {
+          reported.add(near);
+          if (!meant.has(near)) meant.set(near, entry.value);
+        }
+        unknown.push(entry.key);
         diagnostics.add(
           'KEY_UNKNOWN',
           entry.keyRange,
           `${options.what} has no \`${entry.key}\``,
           options.misplaced?.get(entry.key) ??
             rewritten ??
-            (near === null ? `it takes ${listNames(options.keys)}` : `did you mean \`${near}\`?`),
+            (near === null
+              ? `it takes ${listNames(options.keys)}${hasType ? '; inputs of its type stand under `with`' : ''}`
+              : `did you mean \`${near}\`?`),
         );
       }
     }
     this.#entries = entries;
     this.#reported = reported;
+    this.#meant = meant;
+    this.unknown = unknown;
+  }
+
+  /** The value of a key that was misspelt as another. */
+  misspelt(key: string): SourceNode | undefined {
+    return this.#meant.get(key);
   }
 
   has(key: string): boolean {
@@ -89,7 +109,7 @@ export class MapReader {
   /** The value of a key that must be there; a key that was misspelt is not told a second time. */
   required(key: string, hint: string): SourceNode | undefined {
     const value = this.get(key);
-    if (value === undefined && !this.#reported.has(key)) {
+    if (value === undefined && !this.#reported.has(key) && this.node.broken !== true) {
       this.#diagnostics.add(
         'KEY_MISSING',
         headOf(this.node),
@@ -144,12 +164,17 @@ export class MapReader {
     const text = value.kind === 'scalar' ? value.value : null;
     const ms = typeof text === 'string' ? parseDuration(text) : null;
     if (ms !== null) return ms;
-    const shown = value.kind === 'scalar' ? `\`${String(text)}\`` : `a ${value.kind}`;
+    const shown =
+      value.kind !== 'scalar'
+        ? `a ${value.kind}`
+        : text === null
+          ? 'nothing'
+          : `\`${String(text)}\``;
     this.#diagnostics.add(
       'DURATION_INVALID',
       value.range,
       `${shown} is not a duration`,
-      durationHint(text),
+      durationHint(value.kind === 'scalar' ? text : ''),
     );
     return undefined;
   }

@@ -1,8 +1,13 @@
 import type { ASTNode } from '@marcbachmann/cel-js';
 import type { DiagnosticCode, Diagnostics, Range } from './diagnostic.js';
 import { FUNCTIONS, LEFT_OUT, MACROS, METHODS } from './expression-functions.js';
+import {
+  functionHint,
+  noMembersHint,
+  unknownMemberHint,
+  unknownNameHint,
+} from './reference-hints.js';
 import { branchBeside, Facts, type Scope } from './scope.js';
-import { listNames, suggest, suggestHint } from './suggest.js';
 import { ANY, BOOL, fieldsOf, printType, type Type } from './types.js';
 
 /** An expression in its file: its text, and where each piece of the text stands. */
@@ -153,18 +158,7 @@ export class References {
     }
     const roots = isAlone ? [] : ['inputs', 'steps', 'run'];
     const known = [...new Set([...roots, ...this.#scope.names.keys(), ...locals.keys()])];
-    const inputs = fieldsOf(this.#scope.inputs);
-    const word = LITERALS.get(name.toLowerCase());
-    const hint =
-      word !== undefined
-        ? `write \`${word}\``
-        : inputs?.has(name) === true
-          ? `did you mean \`inputs.${name}\`?`
-          : this.#scope.file.ids.has(name)
-            ? `did you mean \`steps.${name}\`?`
-            : this.#scope.file.values.has(name)
-              ? `\`${name}\` is there only inside of the block that names it`
-              : suggestHint(name, known, '');
+    const hint = unknownNameHint(name, this.#scope, known);
     this.#report('NAME_UNKNOWN', at, `there is no \`${name}\` here`, hint);
     return null;
   }
@@ -194,17 +188,13 @@ export class References {
         'MEMBER_UNKNOWN',
         at,
         `${article(type)} has no members, so no \`${key}\``,
-        type.kind !== 'list'
-          ? ''
-          : key === 'length' || key === 'count'
-            ? 'write `size(…)`'
-            : `read one of its items, or all of them: \`.map(x, x.${key})\``,
+        noMembersHint(type, key),
       );
       return null;
     }
     const field = fields.get(key);
     if (field === undefined) {
-      this.#reportNoMember(of, key, at, [...fields.keys()], type);
+      this.#reportNoMember(of, key, at, type);
       return null;
     }
     if (field.optional && (path === null || !facts.has(path))) {
@@ -221,13 +211,7 @@ export class References {
     return this.#seen(field.type);
   }
 
-  #reportNoMember(
-    of: ASTNode,
-    key: string,
-    at: { start: number; end: number },
-    known: string[],
-    type: Type,
-  ): void {
+  #reportNoMember(of: ASTNode, key: string, at: { start: number; end: number }, type: Type): void {
     const isInputs = of.op === 'id' && of.args === 'inputs';
     const stepId =
       of.op === '.' && of.args[0].op === 'id' && of.args[0].args === 'steps' ? of.args[1] : null;
@@ -244,13 +228,11 @@ export class References {
             `${type.kind === 'record' ? `\`${pathOf(of) ?? 'this'}\`` : article(type)} has no member \`${key}\``,
             '',
           ] as const);
-    const isDeclared = of.op === '.' && of.args[1] === 'outputs' && known.length === 0;
-    const isResults = key === 'results' && known.includes('failures');
-    const hint = isResults
-      ? 'give the `foreach` a `collect:`'
-      : isDeclared
-        ? `declare it under \`with\`: \`outputs: { ${key}: string }\``
-        : suggestHint(key, known, otherwise);
+    const hint = unknownMemberHint(key, type, {
+      isOutputs: of.op === '.' && of.args[1] === 'outputs',
+      isStep: stepId !== null,
+      otherwise,
+    });
     this.#report(code, at, message, hint);
   }
 
@@ -461,28 +443,15 @@ export class References {
         reason,
       );
     } else {
-      const near = suggest(name, known);
-      const hint = near === null ? `there are: ${listNames(known)}` : `did you mean \`${near}\`?`;
-      this.#report('NAME_UNKNOWN', at, `there is no function \`${name}\``, hint);
+      this.#report(
+        'NAME_UNKNOWN',
+        at,
+        `there is no function \`${name}\``,
+        functionHint(name, known),
+      );
     }
   }
 }
-
-/** Words of other languages for values. */
-const LITERALS: ReadonlyMap<string, string> = new Map(
-  Object.entries({
-    yes: 'true',
-    on: 'true',
-    true: 'true',
-    no: 'false',
-    off: 'false',
-    false: 'false',
-    none: 'null',
-    nil: 'null',
-    undefined: 'null',
-    null: 'null',
-  }),
-);
 
 /** `steps.claim.claim` for members of a name; null for anything else, and for what a macro binds. */
 export function pathOf(

@@ -91,7 +91,7 @@ export function kindOf(node: MapNode, diagnostics: Diagnostics): Kind | MapNode 
       entries: node.entries.map((one) => (one === entry ? { ...one, key: near } : one)),
     };
   }
-  if (refuseOtherWord(node, diagnostics)) return null;
+  if (node.broken === true || refuseOtherWord(node, diagnostics)) return null;
   diagnostics.add(
     'STEP_KIND',
     headOf(node),
@@ -115,7 +115,7 @@ function refuseOtherWord(node: MapNode, diagnostics: Diagnostics): boolean {
       return true;
     }
     const meant = translate(key, [...new Set(KIND_KEYS.map(([one]) => one))]);
-    const hint = rewrite(key) ?? (meant === null ? null : `did you mean \`${meant}\`?`);
+    const hint = rewrite(key, false) ?? (meant === null ? null : `did you mean \`${meant}\`?`);
     if (hint === null) continue;
     diagnostics.add('KEY_UNKNOWN', keyRange, `a step has no \`${key}\``, hint);
     return true;

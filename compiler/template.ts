@@ -211,13 +211,17 @@ function mismatchHint(node: SourceNode, want: Type, place: Place): string {
   if (want.kind === 'duration' && typeof value === 'number') return durationHint(value);
   if (want.kind === 'named') {
     const found = offers(want, place.scope);
-    if (typeof value === 'string' && /^(?:steps|inputs)\.\w/.test(value))
-      return `write \`\${{ ${value} }}\``;
+    const path =
+      typeof value === 'string'
+        ? /^\$?\{{0,2}\s*((?:steps|inputs)\.[\w.]+)\s*\}{0,2}$/.exec(value)
+        : null;
+    if (path !== null) return `write \`\${{ ${path[1]} }}\``;
     if (found.length > 0) return `for instance \`\${{ ${found[0]} }}\``;
     return isWritable(want.name) ? '' : `a ${want.name} comes from a step; nothing above gives one`;
   }
   if (want.kind === 'timestamp')
     return 'write an ISO 8601 time with a zone, such as `2026-01-31T12:00:00Z`';
+  if (want.kind === 'string' && node.kind === 'list') return 'write it as one text';
   if (want.kind === 'list' && typeof value === 'string' && /^[\w.-]{1,40}$/.test(value))
     return `write a list: \`[${value}]\``;
   const isQuotedNumber = typeof value === 'string' && /^-?[\d.]+$/.test(value);
@@ -283,9 +287,13 @@ function checkExpression(
               ? `it may be any text; declare it as \`${needed.kind}\` where it comes from`
               : needed.kind === 'duration' && ['int', 'number'].includes(type.kind)
                 ? 'a number has no unit; declare it as `duration` where it comes from'
-                : found.length > 0
-                  ? `for instance \`\${{ ${found[0]} }}\``
-                  : '';
+                : needed.kind === 'list' && isAssignable(type, needed.of)
+                  ? 'write a list of it: `["${{ … }}"]`'
+                  : memberOf(type, needed) !== null
+                    ? `did you mean its member \`${memberOf(type, needed)}\`?`
+                    : found.length > 0
+                      ? `for instance \`\${{ ${found[0]} }}\``
+                      : '';
     place.diagnostics.add(
       'VALUE_TYPE',
       range,
@@ -295,6 +303,15 @@ function checkExpression(
     return BROKEN;
   }
   return { template: { t: 'expr', expr }, type, literal: false };
+}
+
+/** The one member of this value that would fit; null where there is none, or more than one. */
+function memberOf(type: Type, want: Type): string | null {
+  if (want.kind !== 'named' && want.kind !== 'list') return null;
+  const fitting = [...(fieldsOf(type) ?? [])].filter(
+    ([, field]) => !field.optional && field.type.kind !== 'any' && isAssignable(field.type, want),
+  );
+  return fitting.length === 1 ? (fitting[0]?.[0] ?? null) : null;
 }
 
 function compileMixed(
@@ -329,7 +346,11 @@ function compileMixed(
         'EXPRESSION_TYPE',
         rangeIn(node, offsets, part.start, part.end),
         `${printType(type)} cannot be written into a text`,
-        'read a member of it that is text or a number',
+        type.kind === 'nullable'
+          ? 'give a text in place of `null`'
+          : type.kind === 'list'
+            ? 'read one of its items, or pass it to an input that takes a list'
+            : 'read a member of it that is text or a number',
       );
     }
     return expr ?? '';

@@ -41,10 +41,8 @@ function unquotedIn({ errors }: Document.Parsed, text: string): Unquoted | null 
   for (const { code, pos } of errors) {
     const line = code === 'BLOCK_AS_IMPLICIT_KEY' ? lineAt(text, pos[0]) : null;
     // `with: command: make` is a map on the wrong line; a value with blanks before its `: ` is a value.
-    const value = /^(?![\w-]+:|["'{[|>&*!])[^\n]*?: [^\n]*?(?=\s*(?:$|\s#))/.exec(
-      line?.rest ?? '',
-    )?.[0];
-    if (line !== null && value !== undefined && / *[\w-]+: +$/.test(line.before))
+    const value = line === null ? null : valueWithColon(line.rest);
+    if (line !== null && value !== null && /[\w-]: +$/.test(line.before))
       return {
         start: pos[0],
         end: pos[0] + value.length,
@@ -84,6 +82,13 @@ export function quote(text: string): string {
   return text.includes("'") && !/["\\]/.test(text)
     ? `"${text}"`
     : `'${text.replaceAll("'", "''")}'`;
+}
+
+/** The value on the rest of a line that has a `: ` in it; null for what looks like a key, and for what has a form. */
+function valueWithColon(rest: string): string | null {
+  const comment = rest.indexOf(' #');
+  const value = (comment === -1 ? rest : rest.slice(0, comment)).trimEnd();
+  return /^(?:[\w-]+:|["'{[|>&*!])/.test(value) || !value.includes(': ') ? null : value;
 }
 
 /** A line, before and behind an offset in it; a long one only as far as a value can be. */

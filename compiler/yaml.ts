@@ -36,6 +36,8 @@ export interface MapNode {
   readonly kind: 'map';
   readonly entries: readonly Entry[];
   readonly range: Range;
+  /** An entry of it is left out, which is reported. */
+  readonly broken?: true;
 }
 
 export interface Entry {
@@ -151,14 +153,33 @@ const SYNTAX_HINTS: { readonly [code: string]: string } = {
   UNEXPECTED_TOKEN: 'quote the whole value if this is a part of it',
   BLOCK_AS_IMPLICIT_KEY:
     'begin a map on a line of its own, or write it in `{ … }`; quote the value if its `:` is meant as text',
-  MULTILINE_IMPLICIT_KEY: 'is a `:` missing on this line?',
+  MULTILINE_IMPLICIT_KEY: 'is a `:` missing, or the blank behind it?',
+  BAD_DQ_ESCAPE: 'in double quotes a `\\` begins an escape; use single quotes',
+  BLOCK_IN_FLOW: 'is a `,` missing?',
 };
 
 const SYNTAX_MESSAGES: { readonly [code: string]: string } = {
   BLOCK_AS_IMPLICIT_KEY: 'a map cannot begin in the middle of this line',
+  BLOCK_IN_FLOW: 'inside `{ … }` and `[ … ]` there is a comma between entries',
+  MULTILINE_IMPLICIT_KEY: 'this is no `key: value`',
   TAB_AS_INDENT: 'tabs cannot indent YAML',
   BAD_ALIAS: 'this mark has no name that YAML can read',
 };
+
+/** What is wrong, and the way out, for one error of the library. */
+function explainSyntax({ code, message }: Document.Parsed['errors'][number]): [string, string] {
+  if (message.startsWith('Comments must be separated'))
+    return ['a comment begins with a blank and `#`', 'put a blank before the `#`'];
+  if (message.startsWith('Implicit map keys need to be followed'))
+    return [
+      'this line is no `key: value`',
+      'is a `:` missing? The lines of a text stand further right than its key',
+    ];
+  const said = message.endsWith(' at node end')
+    ? 'this does not belong behind the value before it'
+    : message.charAt(0).toLowerCase() + message.slice(1);
+  return [SYNTAX_MESSAGES[code] ?? said, SYNTAX_HINTS[code] ?? ''];
+}
 
 function reportErrors(document: Document.Parsed, diagnostics: Diagnostics): number {
   let brokenAt = Number.POSITIVE_INFINITY;
@@ -202,13 +223,7 @@ function reportErrors(document: Document.Parsed, diagnostics: Diagnostics): numb
     } else if (syntaxErrors.size < MAX_SYNTAX_ERRORS && !syntaxErrors.has(line)) {
       // What else is wrong with a line mostly follows from the first.
       syntaxErrors.add(line);
-      const message =
-        SYNTAX_MESSAGES[error.code] ??
-        (error.message.endsWith(' at node end')
-          ? 'this does not belong behind the value before it'
-          : null) ??
-        error.message.charAt(0).toLowerCase() + error.message.slice(1);
-      diagnostics.add('YAML_SYNTAX', range, message, SYNTAX_HINTS[error.code] ?? '');
+      diagnostics.add('YAML_SYNTAX', range, ...explainSyntax(error));
     }
   }
   for (const warning of document.warnings) {
@@ -255,6 +270,8 @@ class TreeBuilder {
   /** Places that were mended to read on, and are reported. */
   readonly #mended: ReadonlySet<number>;
   #nodes = 0;
+  /** The lists and maps that are being read, outermost first. */
+  readonly #open = new Set<Node>();
   /** A limit is told once. */
   #exhausted = false;
 
@@ -287,15 +304,23 @@ class TreeBuilder {
     }
     if (isAlias(node)) {
       const target = node.resolve(this.#document);
+      if (target !== undefined && this.#open.has(target)) {
+        const message = `\`*${node.source}\` stands inside of what it repeats`;
+        this.#diagnostics.add('YAML_ALIAS', range, message);
+        return { kind: 'scalar', value: null, range, broken: true };
+      }
       if (target !== undefined) return this.#node(target, depth + 1, range);
       this.#diagnostics.add('YAML_ALIAS', range, `there is no anchor \`&${node.source}\` above`);
       return { kind: 'scalar', value: null, range, broken: true };
     }
     if (isSeq<Node>(node)) {
+      this.#open.add(node);
       const items = node.items.map((item) => this.#node(item, depth + 1, at));
+      this.#open.delete(node);
       return { kind: 'list', items, range };
     }
     if (isMap<Node, Node | null>(node)) {
+      this.#open.add(node);
       const entries = node.items.flatMap((pair): Entry[] => {
         const keyRange = at ?? rangeOf(pair.key);
         const key = isScalar(pair.key) ? pair.key.value : null;
@@ -331,7 +356,9 @@ class TreeBuilder {
           pair.value === null || (value.range.end === value.range.start && at === null);
         return [{ key, keyRange, value: isEmpty ? { ...value, range: keyRange } : value }];
       });
-      return { kind: 'map', entries, range };
+      this.#open.delete(node);
+      const broken = entries.length < node.items.length ? ({ broken: true } as const) : {};
+      return { kind: 'map', entries, range, ...broken };
     }
     return isScalar(node) ? this.#scalar(node, range) : { kind: 'scalar', value: null, range };
   }
