@@ -10,7 +10,7 @@
 import type { Expr, Template } from '../core/expression.js';
 import type { PlanStep } from '../core/plan.js';
 import { ERROR, foreachOutputs, repeatOutputs, RUN } from './block-types.js';
-import { checkReachable } from './check-catch.js';
+import { checkReachable, type Taken } from './check-catch.js';
 import { checkParallel, type BlockPlan } from './check-parallel.js';
 import { compileUses } from './check-uses.js';
 import { collectNames } from './collect-names.js';
@@ -284,8 +284,9 @@ class Checker {
     const body = this.block(step.steps, { ...scope, visible: inTry, facts: tried });
     this.#merge(inTry, scope, 'it can fail, or a step before it in `try`');
     const ways = body.stops ? [] : [tried];
-    const clauses = step.catch.map((clause, index) => {
-      checkReachable(clause, step.catch.slice(0, index), this.#diagnostics);
+    const taken: Taken = { codes: new Set(), all: 'open' };
+    const clauses = step.catch.map((clause) => {
+      checkReachable(clause, taken, this.#diagnostics);
       this.#checkFree(clause.as, scope);
       const visible = new Visible(scope.visible);
       const caught = new Facts(scope.facts);

@@ -1,4 +1,4 @@
-import type { Diagnostics } from './diagnostic.js';
+import { placeOf, type Diagnostics } from './diagnostic.js';
 import type { Pipeline, Step } from './pipeline.js';
 import { FileNames, type IdPlace } from './scope.js';
 
@@ -42,7 +42,7 @@ export function collectNames({ steps, inputs }: Pipeline, diagnostics: Diagnosti
             hasOutputs: ['step', 'foreach', 'repeat'].includes(step.kind),
           });
         } else {
-          const line = diagnostics.source.text.slice(0, first.range.start).split('\n').length;
+          const { line } = placeOf(diagnostics.source, first.range.start);
           diagnostics.add(
             'ID_DUPLICATE',
             range,

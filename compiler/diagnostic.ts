@@ -126,9 +126,17 @@ export class Diagnostics {
     this.#entries.splice(0, this.#entries.length, ...kept);
   }
 
+  /** In source order; what an alias repeats is told once at its place. */
   list(): Diagnostic[] {
+    const told = new Set<string>();
     return this.#entries
       .toSorted((a, b) => a.range.start - b.range.start || a.range.end - b.range.end)
+      .filter(({ range, diagnostic: { code, message } }) => {
+        const key = `${range.start} ${range.end} ${code} ${message}`;
+        if (told.has(key)) return false;
+        told.add(key);
+        return true;
+      })
       .map((entry) => entry.diagnostic);
   }
 }
@@ -177,9 +185,8 @@ export function printDiagnostic(
 
   const start = source.lineStarts[line - 1] ?? 0;
   const next = source.lineStarts[line];
-  const whole = source.text
-    .slice(start, next === undefined ? undefined : next - 1)
-    .replace(/\r$/, '');
+  const row = source.text.slice(start, next === undefined ? undefined : next - 1);
+  const whole = row.endsWith('\r') ? row.slice(0, -1) : row;
   const lastColumn = endLine === line ? endColumn : whole.length + 1;
   const cut = Math.max(0, Math.min(column - 1 - 40, whole.length - MAX_LINE_WIDTH));
   const shown =

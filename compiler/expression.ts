@@ -161,14 +161,36 @@ function baseEnvironment(): Environment {
   return environment;
 }
 
+interface InputsEnvironment {
+  readonly environment: Environment;
+  readonly registered: ReadonlySet<string>;
+  readonly types: ReadonlyMap<string, Type>;
+}
+
+const inputsEnvironments = new WeakMap<Type, InputsEnvironment>();
+
+/** An environment that knows the record of the inputs; a pipeline has one, and may have many inputs. */
+function inputsEnvironment({ inputs }: Scope): InputsEnvironment {
+  const made = inputsEnvironments.get(inputs);
+  if (made !== undefined) return made;
+  const environment = baseEnvironment().clone();
+  const registered = new Set(namedTypes().keys());
+  const types = new Map<string, Type>();
+  register(inputs, environment, registered, types);
+  const fresh = { environment, registered, types };
+  inputsEnvironments.set(inputs, fresh);
+  return fresh;
+}
+
 /** An environment in which the names that an expression uses have their types. */
 function environmentFor(
   references: References,
   scope: Scope,
 ): { environment: Environment; types: ReadonlyMap<string, Type> } {
-  const environment = baseEnvironment().clone();
-  const registered = new Set(namedTypes().keys());
-  const types = new Map<string, Type>();
+  const { environment: withInputs, registered: known, types: ofInputs } = inputsEnvironment(scope);
+  const environment = withInputs.clone();
+  const registered = new Set(known);
+  const types = new Map(ofInputs);
   const declare = (name: string, type: Type): void => {
     register(type, environment, registered, types);
     environment.registerVariable(name, celName(type));

@@ -103,8 +103,10 @@ function parseInputs(reader: MapReader, diagnostics: Diagnostics): InputDeclarat
   const entries = entriesOf(reader, 'inputs');
   checkNames(entries, 'an input', diagnostics);
   const inputs: InputDeclaration[] = [];
+  const names = new Set<string>();
   for (const entry of entries) {
-    if (inputs.some((input) => input.name === entry.key)) continue;
+    if (names.has(entry.key)) continue;
+    names.add(entry.key);
     inputs.push(parseInput(entry, diagnostics));
   }
   return inputs;

@@ -4,6 +4,8 @@ import type { Range } from './diagnostic.js';
 
 /** Most syntax errors that are told; the rest mostly follow from the first. */
 export const MAX_SYNTAX_ERRORS = 20;
+/** Most characters that are read again with a value in quotes, in all: a large file is not read twenty times. */
+const MAX_READ = 1_000_000;
 
 /** A value that lacks its quotes. */
 export interface Unquoted extends Range {
@@ -25,12 +27,15 @@ export function readDocument(text: string): {
       version: '1.2',
       schema: 'core',
       merge: false,
-      uniqueKeys: true,
+      // Looked for while the tree is built: the library compares each key with each.
+      uniqueKeys: false,
       strict: true,
       prettyErrors: false,
       logLevel: 'error',
     });
-    const found = unquoted.length < MAX_SYNTAX_ERRORS ? unquotedIn(document, readable) : null;
+    const mayRead =
+      unquoted.length < MAX_SYNTAX_ERRORS && (unquoted.length + 1) * text.length < MAX_READ;
+    const found = mayRead ? unquotedIn(document, readable) : null;
     if (found === null) return { document, unquoted };
     unquoted.push(found);
     readable = `${readable.slice(0, found.start)}'${'x'.repeat(found.end - found.start - 2)}'${readable.slice(found.end)}`;
@@ -38,7 +43,8 @@ export function readDocument(text: string): {
 }
 
 function unquotedIn({ errors }: Document.Parsed, text: string): Unquoted | null {
-  for (const { code, pos } of errors) {
+  // YAML loses its way at the first of them: what is wrong stands among the first errors.
+  for (const { code, pos } of errors.slice(0, MAX_SYNTAX_ERRORS)) {
     const line = code === 'BLOCK_AS_IMPLICIT_KEY' ? lineAt(text, pos[0]) : null;
     // `with: command: make` is a map on the wrong line; a value with blanks before its `: ` is a value.
     const value = line === null ? null : valueWithColon(line.rest);
@@ -94,7 +100,8 @@ function valueWithColon(rest: string): string | null {
 /** A line, before and behind an offset in it; a long one only as far as a value can be. */
 function lineAt(text: string, offset: number): { readonly before: string; readonly rest: string } {
   const before = text.slice(Math.max(0, offset - 200), offset);
-  const end = text.indexOf('\n', offset);
-  const rest = text.slice(offset, Math.min(end === -1 ? text.length : end, offset + 10_000));
+  const piece = text.slice(offset, offset + 10_000);
+  const end = piece.indexOf('\n');
+  const rest = end === -1 ? piece : piece.slice(0, end);
   return { before: before.slice(before.lastIndexOf('\n') + 1), rest };
 }

@@ -140,7 +140,7 @@ export function parseYaml(text: string, diagnostics: Diagnostics): YamlTree {
     }
     return { root: null, brokenAt };
   }
-  const builder = new TreeBuilder(document, diagnostics, unquoted);
+  const builder = new TreeBuilder(diagnostics, unquoted);
   return { root: builder.build(document.contents), brokenAt };
 }
 
@@ -186,17 +186,6 @@ function reportErrors(document: Document.Parsed, diagnostics: Diagnostics): numb
   const syntaxErrors = new Set<number>();
   for (const error of document.errors) {
     const range = { start: error.pos[0], end: Math.max(error.pos[1], error.pos[0] + 1) };
-    if (error.code === 'DUPLICATE_KEY') {
-      const rest = diagnostics.source.text.slice(range.start);
-      const key = /^(?:"[^"\n]*"|'[^'\n]*'|[^\s:]+)/.exec(rest)?.[0] ?? '';
-      diagnostics.add(
-        'YAML_DUPLICATE_KEY',
-        { start: range.start, end: range.start + Math.max(1, key.length) },
-        `the key \`${key}\` is already there in this map`,
-        'keep one of them',
-      );
-      continue;
-    }
     brokenAt = Math.min(brokenAt, range.start);
     const { line } = placeOf(diagnostics.source, range.start);
     if (error.code === 'MULTIPLE_DOCS') {
@@ -265,18 +254,18 @@ function openingQuote(document: Document.Parsed, end: number): number {
 }
 
 class TreeBuilder {
-  readonly #document: Document.Parsed;
   readonly #diagnostics: Diagnostics;
   /** Places that were mended to read on, and are reported. */
   readonly #mended: ReadonlySet<number>;
   #nodes = 0;
   /** The lists and maps that are being read, outermost first. */
   readonly #open = new Set<Node>();
+  /** The nodes with an anchor, the nearest above by its name: the library looks through the whole document for each. */
+  readonly #anchors = new Map<string, Node>();
   /** A limit is told once. */
   #exhausted = false;
 
-  constructor(document: Document.Parsed, diagnostics: Diagnostics, mended: readonly Range[]) {
-    this.#document = document;
+  constructor(diagnostics: Diagnostics, mended: readonly Range[]) {
     this.#mended = new Set(mended.map(({ start }) => start));
     this.#diagnostics = diagnostics;
   }
@@ -303,7 +292,7 @@ class TreeBuilder {
       return { kind: 'scalar', value: null, range, broken: true };
     }
     if (isAlias(node)) {
-      const target = node.resolve(this.#document);
+      const target = this.#anchors.get(node.source);
       if (target !== undefined && this.#open.has(target)) {
         const message = `\`*${node.source}\` stands inside of what it repeats`;
         this.#diagnostics.add('YAML_ALIAS', range, message);
@@ -313,6 +302,8 @@ class TreeBuilder {
       this.#diagnostics.add('YAML_ALIAS', range, `there is no anchor \`&${node.source}\` above`);
       return { kind: 'scalar', value: null, range, broken: true };
     }
+    // What an alias stands for is read once more; its anchors are known, and may be others by now.
+    if (at === null && node?.anchor !== undefined) this.#anchors.set(node.anchor, node);
     if (isSeq<Node>(node)) {
       this.#open.add(node);
       const items = node.items.map((item) => this.#node(item, depth + 1, at));
@@ -321,6 +312,7 @@ class TreeBuilder {
     }
     if (isMap<Node, Node | null>(node)) {
       this.#open.add(node);
+      const keys = new Set<string>();
       const entries = node.items.flatMap((pair): Entry[] => {
         const keyRange = at ?? rangeOf(pair.key);
         const key = isScalar(pair.key) ? pair.key.value : null;
@@ -351,6 +343,8 @@ class TreeBuilder {
           );
           return [];
         }
+        if (keys.has(key)) this.#duplicate(key, keyRange);
+        keys.add(key);
         const value = this.#node(pair.value, depth + 1, at);
         const isEmpty =
           pair.value === null || (value.range.end === value.range.start && at === null);
@@ -388,6 +382,12 @@ class TreeBuilder {
     }
     const isPlain = typeof value === 'string' || typeof value === 'boolean' || value === null;
     return { kind, value: isPlain ? value : String(value), range };
+  }
+
+  #duplicate(key: string, range: Range): void {
+    const shown = key.length > 80 ? `${key.slice(0, 80)}…` : key;
+    const message = `the key \`${shown}\` is already there in this map`;
+    this.#diagnostics.add('YAML_DUPLICATE_KEY', range, message, 'keep one of them');
   }
 
   #limit(code: DiagnosticCode, range: Range, message: string): void {
