@@ -88,6 +88,9 @@ export function createSource(file: string, text: string): Source {
   return { file, text, lineStarts };
 }
 
+/** Longest message, in characters: it can quote what the file holds. */
+const MAX_MESSAGE = 2_000;
+
 /** Collects diagnostics over one source; `list` gives them in source order. */
 export class Diagnostics {
   readonly source: Source;
@@ -105,7 +108,9 @@ export class Diagnostics {
     const diagnostic: Diagnostic = {
       code,
       severity: 'error',
-      message: harmless(message),
+      message: harmless(
+        message.length > MAX_MESSAGE ? `${message.slice(0, MAX_MESSAGE)}…` : message,
+      ),
       hint: harmless(hint),
       file: this.source.file,
       line: from.line,

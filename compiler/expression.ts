@@ -187,6 +187,33 @@ function environmentFor(
   references: References,
   scope: Scope,
 ): { environment: Environment; types: ReadonlyMap<string, Type> } {
+  const names = [...references.roots].map((root) => [root, scope.names.get(root) ?? null] as const);
+  const read = [...names, ...references.steps, ['inputs', scope.inputs] as const];
+  // Most expressions read what the one before them has read, and a step may have thousands of outputs.
+  if (last !== null && isSame(last.read, read)) return last.made;
+  const made = makeEnvironment(references, scope);
+  last = { read, made };
+  return made;
+}
+
+type Read = ReadonlyArray<readonly [string, Type | null]>;
+
+let last: {
+  readonly read: Read;
+  readonly made: { readonly environment: Environment; readonly types: ReadonlyMap<string, Type> };
+} | null = null;
+
+function isSame(a: Read, b: Read): boolean {
+  return (
+    a.length === b.length &&
+    a.every(([name, type], at) => b[at]?.[0] === name && b[at]?.[1] === type)
+  );
+}
+
+function makeEnvironment(
+  references: References,
+  scope: Scope,
+): { environment: Environment; types: ReadonlyMap<string, Type> } {
   const { environment: withInputs, registered: known, types: ofInputs } = inputsEnvironment(scope);
   const environment = withInputs.clone();
   const registered = new Set(known);

@@ -135,6 +135,9 @@ export function branchBeside(
   return null;
 }
 
+/** So many steps that there are not get a hint: among thousands of names each is a search. */
+const MAX_HINTS = 200;
+
 /** Names of the whole file, and what was said about them. */
 export class FileNames {
   readonly ids: ReadonlyMap<string, IdPlace>;
@@ -146,7 +149,7 @@ export class FileNames {
   readonly illFormed: readonly string[];
   /** Why a step that is visible may not have run. */
   readonly doubts = new Map<string, string>();
-  readonly #unknown = new Map<string, { first: Range; hint: string; more: Range[] }>();
+  readonly #unknown = new Map<string, { first: Range; more: Range[] }>();
 
   constructor(
     ids: ReadonlyMap<string, IdPlace>,
@@ -172,13 +175,13 @@ export class FileNames {
       told.more.push(range);
       return;
     }
-    const known = [...this.ids].filter(([, place]) => place.hasOutputs).map(([name]) => name);
-    const hint = suggestHint(id, known, 'no step of this file has an id');
-    this.#unknown.set(id, { first: range, hint, more: [] });
+    this.#unknown.set(id, { first: range, more: [] });
   }
 
   report(diagnostics: Diagnostics): void {
-    for (const [id, { first, hint, more }] of this.#unknown) {
+    const known = [...this.ids].filter(([, place]) => place.hasOutputs).map(([name]) => name);
+    for (const [at, [id, { first, more }]] of [...this.#unknown].entries()) {
+      const hint = at < MAX_HINTS ? suggestHint(id, known, 'no step of this file has an id') : '';
       const also = more.length === 0 ? '' : ` (read at ${more.length + 1} places)`;
       diagnostics.add('NAME_UNKNOWN', first, `there is no step \`${id}\`${also}`, hint);
     }

@@ -1,12 +1,17 @@
+/** Most names that one is compared with: thousands of misspelt names among thousands must not take minutes. */
+const MAX_COMPARED = 400;
+
 /** The name that was most likely meant, or null when none is near. */
 export function suggest(name: string, known: Iterable<string>): string | null {
   let best: string | null = null;
+  let compared = 0;
   // Of a short word every other is near: of one letter only its case may differ.
   const most = Math.min(Math.floor((name.length + 1) / 3), 8);
   const least = name.length < 2 ? 0 : 1;
   let bestDistance = Math.max(least, most) + 1;
   for (const candidate of known) {
     if (Math.abs(candidate.length - name.length) >= bestDistance) continue;
+    if ((compared += 1) > MAX_COMPARED) break;
     const [ours, theirs] = [name.toLowerCase(), candidate.toLowerCase()];
     // `whit` for `with`: the same letters in another order are one slip.
     const distance = editDistance(ours, theirs) - (isAnagram(ours, theirs) ? 1 : 0);

@@ -120,11 +120,13 @@ export function parseYaml(text: string, diagnostics: Diagnostics): YamlTree {
   }
   const brokenAt = reportErrors(document, diagnostics);
   const versionAt = text.search(/^%YAML(?! +1\.2\s*$)/m);
-  if (versionAt !== -1 && document.directives.yaml.version !== '1.2') {
+  const isOther = document.directives.yaml.version !== '1.2';
+  const isUnknown = document.warnings.some(({ message }) => message.startsWith('Unsupported YAML'));
+  if (versionAt !== -1 && (isOther || isUnknown)) {
     diagnostics.add(
       'YAML_VERSION',
       { start: versionAt, end: text.indexOf('\n', versionAt) },
-      `this asks for YAML ${document.directives.yaml.version}; pipelines are YAML 1.2`,
+      `this asks for ${isOther ? `YAML ${document.directives.yaml.version}` : 'another YAML'}; pipelines are YAML 1.2`,
       'remove the line',
     );
     return { root: null, brokenAt: 0 };
