@@ -49,7 +49,9 @@ export async function checkFiles(
         ...(mistakes === 0 ? [] : [plural(mistakes, 'mistake')]),
         ...(warnings === 0 ? [] : [plural(warnings, 'warning')]),
       ];
-      note(`${counts.join(' and ')} in ${plural(told, 'file')}`);
+      note(
+        `${counts.join(' and ')} in ${plural(told, 'file')}; docs/diagnostics.md explains each code`,
+      );
     }
   }
   return ok ? EXIT.done : EXIT.usage;

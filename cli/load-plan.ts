@@ -12,6 +12,7 @@ import { isJsonObject, type Json } from '../core/json.js';
 import type { Network, Plan } from '../core/plan.js';
 import { CliFailure, EXIT } from './failure.js';
 import { filesOnDisk } from './pipeline-files.js';
+import { clean } from './output.js';
 
 export interface LoadedPipeline {
   readonly file: string;
@@ -71,7 +72,7 @@ export function readGivenInputs(options: {
     const at = given.indexOf('=');
     if (at <= 0) {
       throw usage(
-        `--input takes NAME=VALUE; "${given}" has no name.`,
+        `--input takes NAME=VALUE; "${clean(given.slice(0, 100))}" has no ${at === 0 ? 'name' : 'value'}.`,
         'For example: --input task=tiny-ternary-frontier',
       );
     }

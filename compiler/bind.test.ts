@@ -171,7 +171,7 @@ describe('binding', () => {
       'an int that loses digits',
       'count',
       { text: '12345678901234567890' },
-      'the input `count` takes int, not `12345678901234567000`',
+      'the input `count` is `12345678901234567890`, which is beyond ±2^53',
     ],
     [
       'a word for a number',

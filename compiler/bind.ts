@@ -85,7 +85,7 @@ function bindInputs(
           'INPUT_INVALID',
           input.nameRange,
           `the input \`${input.name}\` ${result}`,
-          exampleOf(input),
+          exampleOf(input, value),
         );
       } else {
         bound[input.name] = result.value;
@@ -105,7 +105,14 @@ function bindInputs(
   return bound;
 }
 
-function exampleOf({ name, type }: CheckedInput): string {
+function exampleOf({ name, type }: CheckedInput, given?: GivenInput): string {
+  const text = given !== undefined && 'text' in given ? given.text.trim() : '';
+  // `a,b` is how other tools take a list.
+  if (type.kind === 'list' && /^[\w.-]+(?:\s*,\s*[\w.-]+){0,7}$/.test(text.slice(0, 200)))
+    return `give it with \`--input ${name}='[${text
+      .slice(0, 200)
+      .split(/\s*,\s*/)
+      .join(', ')}]'\``;
   return `give it with \`--input ${name}=${exampleText(type)}\``;
 }
 
@@ -124,7 +131,9 @@ function exampleText(type: Type): string {
     case 'one_of':
       return type.values[0] ?? '…';
     case 'list':
-      return `'[${exampleText(type.of)}]'`.replaceAll("''", '');
+      return type.of.kind === 'string'
+        ? "'[a, b]'"
+        : `'[${exampleText(type.of)}]'`.replaceAll("''", '');
     case 'map':
       return `'{ key: ${exampleText(type.of)} }'`;
     case 'named':
@@ -162,7 +171,9 @@ function readScalar(text: string, type: Type): Read {
   switch (type.kind) {
     case 'int':
       return /^[+-]?\d+$/.test(text)
-        ? { value: Number(text) }
+        ? Number.isSafeInteger(Number(text))
+          ? { value: Number(text) }
+          : `is ${quoted(text)}, which is beyond ±2^53`
         : `is ${quoted(text)}, which is not an int`;
     case 'number':
       return /^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$/.test(text)

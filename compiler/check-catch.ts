@@ -5,16 +5,23 @@ import type { Diagnostics } from './diagnostic.js';
 import type { CatchClause } from './pipeline.js';
 import type { StepSignature } from './step-signature.js';
 
-/** A clause of a `catch`, or a code in it, that can never be chosen is a mistake. `before` are the clauses above it. */
+/** What the clauses of a `catch` take, from the first to the one that is looked at. */
+export interface Taken {
+  readonly codes: Set<string>;
+  /** A clause takes every code: `told` when one behind it is told. */
+  all: 'open' | 'taken' | 'told';
+}
+
+/** A clause of a `catch`, or a code in it, that can never be chosen is a mistake; adds to `taken` what it takes. */
 export function checkReachable(
   { errors, range }: CatchClause,
-  before: readonly CatchClause[],
+  taken: Taken,
   diagnostics: Diagnostics,
 ): void {
-  const isBehindAll = before.some((clause) => clause.errors === undefined);
-  if (isBehindAll) {
+  if (taken.all !== 'open') {
     // Told once, at the first of them.
-    if (before.at(-1)?.errors !== undefined) return;
+    if (taken.all === 'told') return;
+    taken.all = 'told';
     diagnostics.add(
       'CATCH_UNREACHABLE',
       range,
@@ -23,9 +30,9 @@ export function checkReachable(
     );
     return;
   }
-  const taken = new Set(before.flatMap((clause) => clause.errors?.map(({ value }) => value) ?? []));
+  if (errors === undefined) taken.all = 'taken';
   for (const { value, range: at } of errors ?? []) {
-    if (taken.has(value)) {
+    if (taken.codes.has(value)) {
       diagnostics.add(
         'CATCH_UNREACHABLE',
         at,
@@ -41,7 +48,7 @@ export function checkReachable(
         'it is a decision, not a failure; use `finally` for what must happen in any case',
       );
     }
-    taken.add(value);
+    taken.codes.add(value);
   }
 }
 

@@ -31,12 +31,17 @@ export function checkParallel(
   check: (step: Step, scope: Scope) => { plan: PlanStep | null; stops: boolean },
 ): BlockPlan {
   const { branches } = step;
-  const { needs, order, unclear } = resolveNeeds(branches, diagnostics);
   const ids = new Map(
     branches.flatMap((branch, index) =>
       idsOf(branch.step).map((id) => [id, { branch: index, name: branch.step.id?.value ?? null }]),
     ),
   );
+  const { needs, order, unclear } = resolveNeeds(branches, diagnostics, (id) => {
+    const inside = ids.get(id)?.name ?? null;
+    if (inside !== null)
+      return `it stands inside of the branch \`${inside}\`: let this one need that`;
+    return scope.visible.has(id) ? 'it has ended before this block begins: remove it' : null;
+  });
   const results: (Branched | undefined)[] = branches.map(() => undefined);
   const factsOf = new EndedBranches<Facts>(branches.length);
   const visibleIn = new EndedBranches<Visible>(branches.length);
@@ -51,6 +56,7 @@ export function checkParallel(
       ids,
       branch: index,
       isUnclear: unclear.has(index),
+      told: new Set<string>(),
       ...(scope.beside === undefined ? {} : { outer: scope.beside }),
     };
     const { plan, stops } = check(branch.step, { ...scope, visible, facts, beside });

@@ -7,7 +7,8 @@ import type { UsesStep } from './pipeline.js';
 import { headOf } from './read-map.js';
 import { offers, type Scope } from './scope.js';
 import type { StepSignature } from './step-signature.js';
-import { suggest, suggestHint } from './suggest.js';
+import { COMMON, KEYS } from './step-kind.js';
+import { listNames, suggest, suggestHint } from './suggest.js';
 import { bareSource, compileTemplate } from './template.js';
 import {
   fieldsOfSchema,
@@ -23,6 +24,9 @@ import { toJson, type Entry, type ScalarNode } from './yaml.js';
 
 /** Retries of a step whose type and author say nothing about them. */
 export const DEFAULT_RETRY = { attempts: 3, first: '2s', factor: 2, most: '1m' } as const;
+
+/** What stands beside `with`, and not in it. */
+const STEP_OPTIONS: readonly string[] = [...COMMON, ...KEYS.step];
 
 type Planned = Omit<ActivityStep, 'id' | 'key' | 'if'>;
 
@@ -40,7 +44,7 @@ export function compileUses(
       'STEP_TYPE_UNKNOWN',
       range,
       `there is no step type \`${name}\``,
-      suggestHint(name, signatures.keys(), '`adit steps` lists them'),
+      stepTypeHint(name, [...signatures.keys()]),
     );
     // References inside it are mistakes of their own.
     for (const { key, value } of step.with ?? [])
@@ -77,6 +81,22 @@ export function compileUses(
   };
 }
 
+/** The step type that was meant: by its name, or by a word that both have. */
+function stepTypeHint(name: string, known: readonly string[]): string {
+  if (name.includes('${{')) return 'what a step does is settled before the run';
+  const near = suggest(name, known);
+  if (near !== null) return `did you mean \`${near}\`?`;
+  const words = name.toLowerCase().split(/[^a-z]+/);
+  if (
+    words.some((word) => ['shell', 'bash', 'sh', 'exec', 'command', 'script', 'cmd'].includes(word))
+  )
+    return 'a command is run by `process.run`';
+  const alike = known.filter((one) => one.split(/[._]/).some((part) => words.includes(part)));
+  return alike.length > 0 && alike.length < 7
+    ? `there are: ${listNames(alike)}`
+    : '`adit steps` lists them';
+}
+
 /** Devices are leased by programs: a step type without one would ignore the option. */
 function checkGpus(
   { options: { gpus } }: UsesStep,
@@ -98,14 +118,14 @@ function checkGpus(
 
 /** The values of `with`, each checked by `compile`; what is unknown or missing is told. `name` is who takes them. */
 export function compileWith(
-  step: Pick<UsesStep, 'with' | 'withRange'>,
+  step: Pick<UsesStep, 'with' | 'withRange'> & Partial<Pick<UsesStep, 'stray'>>,
   { name: taker, fields }: { readonly name: string; readonly fields: Fields },
   scope: Scope,
   diagnostics: Diagnostics,
   compile: (entry: Entry, field: Field) => Template,
 ): Array<readonly [string, Template]> {
   if (step.with === null) return [];
-  const given = new Set(step.with.map(({ key }) => key));
+  const given = new Set([...step.with.map(({ key }) => key), ...(step.stray ?? [])]);
   const bound: Array<readonly [string, Template]> = [];
   for (const entry of step.with) {
     const field = fields.get(entry.key);
@@ -119,7 +139,9 @@ export function compileWith(
       'STEP_INPUT_UNKNOWN',
       entry.keyRange,
       `${taker} has no input \`${entry.key}\``,
-      suggestHint(entry.key, known, 'it takes no inputs'),
+      STEP_OPTIONS.includes(entry.key)
+        ? 'it is an option of the step: write it beside `with`'
+        : suggestHint(entry.key, known, 'it takes no inputs'),
     );
     // A misspelt input is not missing as well.
     const meant = suggest(entry.key, known);
@@ -166,7 +188,9 @@ function compileEntry(
       diagnostics.add(
         'VALUE_TYPE',
         headOf(value),
-        `\`${key}\` is not valid${at}: ${issue?.message ?? 'it does not fit'}`,
+        issue?.code === 'too_small' && issue.minimum === 1
+          ? `\`${key}\`${at} is empty`
+          : `\`${key}\` is not valid${at}: ${issue?.message ?? 'it does not fit'}`,
         field.summary,
       );
     }

@@ -11,7 +11,7 @@ import type { Expr, Template } from '../core/expression.js';
 import type { PlanStep } from '../core/plan.js';
 import { compileApprove } from './check-approve.js';
 import { ERROR, foreachOutputs, repeatOutputs, RUN } from './block-types.js';
-import { checkReachable, warnOfIdle } from './check-catch.js';
+import { checkReachable, warnOfIdle, type Taken } from './check-catch.js';
 import { checkClaims } from './check-claims.js';
 import { checkParallel, type BlockPlan } from './check-parallel.js';
 import { compileCall, type CalledFile } from './check-call.js';
@@ -66,7 +66,7 @@ export function checkPipeline(
   openCalled: (step: CallStep) => CalledFile | null,
 ): CheckedPipeline {
   const opened = new Map<CallStep, CalledFile | null>();
-  const file = collectNames(pipeline.steps, diagnostics, (step) => {
+  const file = collectNames(pipeline, diagnostics, (step) => {
     const called = openCalled(step);
     opened.set(step, called);
     return called?.longestPath ?? 0;
@@ -142,6 +142,15 @@ interface Block {
 /** Facts that hold where a condition is true, or false. */
 function holding({ expr, whenTrue, whenFalse }: CompiledExpression, truth: boolean): string[] {
   return [...(truth ? whenTrue : whenFalse), ...knownFrom(expr, truth)];
+}
+
+/** What a value that is no condition is most likely compared with. */
+function comparisonHint({ kind }: Type): string {
+  if (kind === 'string' || kind === 'one_of') return "compare it with something, such as `!= ''`";
+  if (kind === 'int' || kind === 'number') return 'compare it with something, such as `> 0`';
+  return kind === 'list' || kind === 'map'
+    ? 'ask for its size, such as `size(…) > 0`'
+    : 'compare it with something';
 }
 
 const NEVER: Expr = { op: 'lit', value: false };
@@ -232,7 +241,8 @@ class Checker {
     const base = { key: step.key, ...(step.id === undefined ? {} : { id: step.id.value }) };
     if (step.kind === 'if') return this.#ifBlock(step, base, scope);
 
-    const test = step.if === undefined ? null : this.#condition(step.if, scope);
+    const own = step.id === undefined ? scope : { ...scope, self: step.id.value };
+    const test = step.if === undefined ? null : this.#condition(step.if, own);
     const guarded = test === null ? base : { ...base, if: test.expr ?? NEVER };
     const inner =
       test === null ? scope : { ...scope, facts: new Facts(scope.facts).add(holding(test, true)) };
@@ -240,7 +250,12 @@ class Checker {
       case 'step': {
         const written = { ...step, options: withDefaults(step.options, this.#defaults) };
         const before = this.#diagnostics.size;
-        const { plan, outputs } = compileUses(written, this.#signatures, inner, this.#diagnostics);
+        const { plan, outputs } = compileUses(
+          written,
+          this.#signatures,
+          { ...inner, ...(step.id === undefined ? {} : { self: step.id.value }) },
+          this.#diagnostics,
+        );
         const signature = this.#signatures.get(plan.uses);
         this.#submits ||= signature?.submission !== undefined;
         // A name that does not exist is told at the end, and stands for nothing until then.
@@ -346,10 +361,11 @@ class Checker {
     const inTry = new Visible(scope.visible);
     const tried = new Facts(scope.facts);
     const body = this.block(step.steps, { ...scope, visible: inTry, facts: tried });
-    this.#merge(inTry, scope, 'a step before it in `try` can fail');
+    this.#merge(inTry, scope, 'it can fail, or a step before it in `try`');
     const ways = body.stops ? [] : [tried];
-    const clauses = step.catch.map((clause, index) => {
-      checkReachable(clause, step.catch.slice(0, index), this.#diagnostics);
+    const taken: Taken = { codes: new Set(), all: 'open' };
+    const clauses = step.catch.map((clause) => {
+      checkReachable(clause, taken, this.#diagnostics);
       warnOfIdle(clause, body.steps, this.#signatures, this.#diagnostics);
       this.#checkFree(clause.as, scope);
       const visible = new Visible(scope.visible);
@@ -464,6 +480,7 @@ class Checker {
     const inside: Scope = {
       ...scope,
       names: new Map([...scope.names, ...names]),
+      blocks: new Set(scope.blocks).add(step.range.start),
       visible: new Visible(scope.visible),
       facts: new Facts(scope.facts),
     };
@@ -485,6 +502,13 @@ class Checker {
         'EXPRESSION_TYPE',
         range,
         `\`foreach\` runs over a list, and this is ${printType(type)}`,
+        type.kind === 'int'
+          ? 'to do something so many times use `repeat`'
+          : type.kind === 'string'
+            ? 'declare it as `list<string>` where it comes from'
+            : type.kind === 'map'
+              ? 'a map has no order; give a list'
+              : '',
       );
     }
     return UNKNOWN;
@@ -500,7 +524,7 @@ class Checker {
         'EXPRESSION_TYPE',
         range,
         `a condition is true or false, and this is ${printType(compiled.type)}`,
-        'compare it with something',
+        comparisonHint(compiled.type),
       );
     }
     return compiled;

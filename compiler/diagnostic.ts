@@ -105,6 +105,9 @@ export function createSource(file: string, text: string): Source {
   return { file, text, lineStarts, secrets: findSecretLiterals(text) };
 }
 
+/** Longest message, in characters: it can quote what the file holds. */
+const MAX_MESSAGE = 2_000;
+
 /** Collects diagnostics over one source; `list` gives them in source order. */
 export class Diagnostics {
   readonly source: Source;
@@ -138,7 +141,7 @@ export class Diagnostics {
     const diagnostic: Diagnostic = {
       code,
       severity,
-      message: harmless(this.#withoutSecrets(message, start, end)),
+      message: harmless(clip(this.#withoutSecrets(message, start, end))),
       hint: harmless(this.#withoutSecrets(hint, start, end)),
       file: this.source.file,
       line: from.line,
@@ -173,19 +176,34 @@ export class Diagnostics {
     this.#errors = kept.filter(({ diagnostic }) => diagnostic.severity === 'error').length;
   }
 
-  /** What a mistake makes look idle is not: beside mistakes only secrets are warned of. */
+  /**
+   * In source order; what an alias repeats is told once at its place. What a mistake makes look idle is not: beside
+   * mistakes only secrets are warned of.
+   */
   list(): Diagnostic[] {
+    const told = new Set<string>();
     return this.#entries
       .filter(
         ({ diagnostic: { severity, code } }) =>
           severity === 'error' || this.#errors === 0 || code === 'SECRET_LITERAL',
       )
       .toSorted((a, b) => a.range.start - b.range.start || a.range.end - b.range.end)
+      .filter(({ range, diagnostic: { code, message } }) => {
+        const key = `${range.start} ${range.end} ${code} ${message}`;
+        if (told.has(key)) return false;
+        told.add(key);
+        return true;
+      })
       .map((entry) => entry.diagnostic);
   }
 }
 
-function placeOf(source: Source, offset: number): { line: number; column: number } {
+function clip(message: string): string {
+  return message.length > MAX_MESSAGE ? `${message.slice(0, MAX_MESSAGE)}…` : message;
+}
+
+/** Line and column of an offset, both from 1. */
+export function placeOf(source: Source, offset: number): { line: number; column: number } {
   let low = 0;
   let high = source.lineStarts.length - 1;
   while (low < high) {
@@ -228,10 +246,9 @@ export function printDiagnostic(
 
   const start = source.lineStarts[line - 1] ?? 0;
   const next = source.lineStarts[line];
-  const whole = masked(source, start, next === undefined ? source.text.length : next - 1).replace(
-    /\r$/,
-    '',
-  );
+  const end = next === undefined ? source.text.length : next - 1;
+  const row = masked(source, start, end);
+  const whole = row.endsWith('\r') ? row.slice(0, -1) : row;
   const lastColumn = endLine === line ? endColumn : whole.length + 1;
   const cut = Math.max(0, Math.min(column - 1 - 40, whole.length - MAX_LINE_WIDTH));
   const shown =

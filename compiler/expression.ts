@@ -9,6 +9,12 @@ import { ParseError, type ASTNode, type Environment, type ParseResult } from '@m
 import type { Expr } from '../core/expression.js';
 import { celTypes, RECORD_PREFIX, typeNameOf } from './cel-types.js';
 import type { Diagnostics } from './diagnostic.js';
+import {
+  bracedIn,
+  explainParseError,
+  explainTypeMessage,
+  operatorHint,
+} from './explain-expression.js';
 import { lower } from './lower.js';
 import { pathOf, References, type ExpressionSource, type Facing } from './references.js';
 import type { Scope } from './scope.js';
@@ -49,6 +55,8 @@ export function compileExpression(
     );
     return FAILED;
   }
+  // `steps.find-task.task` would be a subtraction; what is wrong is told where the id stands.
+  if (scope.file.readsIllFormed(text)) return FAILED;
   const types = celTypes();
   const parsed = parse(text, types.environment, source, diagnostics);
   if (parsed === null) return FAILED;
@@ -104,7 +112,8 @@ function parse(
     return environment.parse(text);
   } catch (error) {
     if (!(error instanceof ParseError)) throw error;
-    const { start, end } = error.range ?? { start: 0, end: text.length };
+    const whole = { start: 0, end: text.length };
+    const { start, end } = bracedIn(text) === null ? (error.range ?? whole) : whole;
     const { message, hint } = explainParseError(error, text);
     diagnostics.add(
       'EXPRESSION_SYNTAX',
@@ -114,22 +123,6 @@ function parse(
     );
     return null;
   }
-}
-
-function explainParseError(error: ParseError, text: string): { message: string; hint: string } {
-  const { start, end } = error.range ?? { start: 0, end: 0 };
-  const piece = text.slice(start, Math.max(end, start + 1));
-  if (error.summary.endsWith('EOF'))
-    return { message: 'the expression ends too early', hint: 'is a bracket or a value missing?' };
-  if (piece === '=') return { message: '`=` is no operator', hint: 'compare with `==`' };
-  if (piece.startsWith('$'))
-    return { message: '`${{` does not belong here', hint: 'this place takes the bare expression' };
-  if (error.code === 'limit_exceeded')
-    return { message: 'the expression is too large', hint: 'move the work into a step' };
-  if (/^(and|or|not)$/.test(piece)) {
-    return { message: `\`${piece}\` is no operator`, hint: 'write `&&`, `||` and `!`' };
-  }
-  return { message: `this does not parse: ${lowerFirst(error.summary)}`, hint: '' };
 }
 
 function lowerFirst(text: string): string {
@@ -158,15 +151,11 @@ function reportTypeError(
   if (error?.code === 'no_such_overload' && Array.isArray(node?.args)) {
     const [left, right] = (node.args as ASTNode[]).map((operand) => say(typeNameOf(operand)));
     message = `\`${node.op}\` does not take ${left} and ${right}`;
-    const mixed = [left, right].includes('int') && [left, right].includes('number');
-    if (mixed)
-      hint = 'an int and a number do not mix: write `2.0` for `2`, or convert with `double(...)`';
-    else if (node.op === '+' && [left, right].includes('string'))
-      hint = 'convert with `string(...)`';
+    hint = operatorHint(node.op, [left, right]);
   } else if (error?.code === 'no_such_overload') {
     message = message.replace(/^no such overload: ([!-])(.+)$/, '`$1` does not take $2');
   } else if (error?.code === 'no_matching_overload') {
     message = message.replace(/^found no matching overload for '(.+)'$/, 'there is no `$1`');
   }
-  diagnostics.add('EXPRESSION_TYPE', source.toRange(start, end), message, hint);
+  diagnostics.add('EXPRESSION_TYPE', source.toRange(start, end), explainTypeMessage(message), hint);
 }

@@ -2,8 +2,8 @@
 import type { Diagnostics } from './diagnostic.js';
 import type { InputDeclaration } from './pipeline.js';
 import { headOf, MapReader } from './read-map.js';
-import { suggest } from './suggest.js';
-import { INPUT_TYPE_NAMES, parseType, UNKNOWN, type Type } from './types.js';
+import { typeHint } from './type-hint.js';
+import { parseType, UNKNOWN, type Type } from './types.js';
 import type { Entry, SourceNode } from './yaml.js';
 
 /** One input, or one field of an answer: `what` names it in messages. */
@@ -18,13 +18,14 @@ export function parseDeclaration(
       'VALUE_INVALID',
       headOf(value),
       `the ${what} \`${name}\` is declared by a map`,
-      'write `{ type: string }`, with `default` and `summary` as needed',
+      `write \`{ type: ${typeWord(value)} }\`, with \`default\` and \`summary\` as needed`,
     );
-    return { name, nameRange, type: UNKNOWN, summary: '', required: false };
+    return { name, nameRange, type: UNKNOWN, summary: '', required: true };
   }
   const reader = new MapReader(value, diagnostics, {
     what: what === 'input' ? 'an input' : 'a field',
     keys: ['type', 'one_of', 'required', 'default', 'summary'],
+    misplaced: new Map([['optional', 'write `required: false`']]),
   });
   const type = parseInputType(reader, diagnostics);
   const summary = reader.text('summary')?.value;
@@ -46,6 +47,12 @@ export function parseDeclaration(
     required: defaultNode === undefined && required !== false,
     ...(defaultNode === undefined ? {} : { default: defaultNode }),
   };
+}
+
+/** The type that stands where its map belongs: `name: string`. */
+function typeWord(node: SourceNode): string {
+  const text = node.kind === 'scalar' ? String(node.value) : '';
+  return parseType(text) === null ? 'string' : text;
 }
 
 function parseRequired(reader: MapReader, diagnostics: Diagnostics): boolean | undefined {
@@ -87,6 +94,7 @@ function parseInputType(reader: MapReader, diagnostics: Diagnostics): Type {
     return UNKNOWN;
   }
   if (!reader.has('type')) {
+    if (reader.isReported('one_of')) return UNKNOWN;
     reader.required('type', 'for instance `type: string`, or `one_of: [a, b]`');
     return UNKNOWN;
   }
@@ -94,21 +102,14 @@ function parseInputType(reader: MapReader, diagnostics: Diagnostics): Type {
   if (written === undefined) return UNKNOWN;
   const type = parseType(String(written.value));
   if (type !== null) return type;
-  const innermost = /([A-Za-z_]+)[\s>]*$/.exec(String(written.value))?.[1] ?? '';
-  const near = suggest(innermost, [...INPUT_TYPE_NAMES, 'list', 'map']);
-  const message =
-    innermost === 'PassVerdict'
-      ? 'a PassVerdict cannot be an input: only the step `gate.evidence` makes one'
-      : `\`${String(written.value)}\` is not a type`;
+  const isVerdict = /\bPassVerdict\b/.test(String(written.value));
   diagnostics.add(
     'INPUT_TYPE_UNKNOWN',
     written.range,
-    message,
-    innermost === 'PassVerdict'
-      ? 'run the gate in this pipeline'
-      : near === null || near === innermost
-        ? 'types are string, int, number, bool, duration, timestamp, list<T>, map<T>, and named values such as Recipe'
-        : `did you mean \`${near}\`?`,
+    isVerdict
+      ? 'a PassVerdict cannot be an input: only the step `gate.evidence` makes one'
+      : `\`${String(written.value)}\` is not a type`,
+    isVerdict ? 'run the gate in this pipeline' : typeHint(String(written.value)),
   );
   return UNKNOWN;
 }

@@ -25,9 +25,21 @@ const RESERVED_IDS: readonly string[] = [
 export function parseId(reader: MapReader, diagnostics: Diagnostics): Located<string> | undefined {
   const node = reader.get('id');
   if (node === undefined) return undefined;
-  const value = node.kind === 'scalar' ? String(node.value) : '';
+  const value = node.kind === 'scalar' ? String(node.value ?? '') : '';
+  if (value === '') {
+    reader.invalid(node, '`id` is a word', 'leave it out where nothing reads the step');
+    return undefined;
+  }
   if (checkName(value, headOf(node), 'an id', diagnostics)) return { value, range: node.range };
   return undefined;
+}
+
+/** How to write a name that is not a word. */
+export function nameHint(name: string): string {
+  const mended = name.replaceAll(/[- ]/g, '_');
+  return NAME_PATTERN.test(mended)
+    ? `write \`${mended}\`${name.includes('-') ? ': in an expression a `-` is a subtraction' : ''}`
+    : 'use letters, digits and `_`, not beginning with a digit, at most 64';
 }
 
 /** `allowed` are reserved words that have their own meaning just here. */
@@ -39,15 +51,7 @@ function checkName(
   allowed: readonly string[] = [],
 ): boolean {
   if (!NAME_PATTERN.test(value)) {
-    const mended = value.replaceAll('-', '_');
-    diagnostics.add(
-      'ID_INVALID',
-      range,
-      `\`${value}\` is not ${what}`,
-      NAME_PATTERN.test(mended)
-        ? `write \`${mended}\`: in an expression a \`-\` is a subtraction`
-        : 'use letters, digits and `_`, not beginning with a digit, at most 64',
-    );
+    diagnostics.add('ID_INVALID', range, `\`${value}\` is not ${what}`, nameHint(value));
     return false;
   }
   if (RESERVED_IDS.includes(value) && !allowed.includes(value)) {
@@ -86,11 +90,6 @@ export function checkNames(
 ): void {
   for (const { key, keyRange } of entries) {
     if (NAME_PATTERN.test(key)) continue;
-    diagnostics.add(
-      'ID_INVALID',
-      keyRange,
-      `\`${key}\` is not a name for ${what}`,
-      'use letters, digits and `_`, not beginning with a digit, at most 64',
-    );
+    diagnostics.add('ID_INVALID', keyRange, `\`${key}\` is not a name for ${what}`, nameHint(key));
   }
 }

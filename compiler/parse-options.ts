@@ -1,11 +1,11 @@
 /** The options of a `uses` step, as its author wrote them. */
-import { isStepErrorCode, STEP_ERRORS, type StepErrorCode } from '../core/error.js';
+import { isStepErrorCode, type StepErrorCode } from '../core/error.js';
 import type { RetryOptions } from '../core/plan.js';
+import { codeHint } from './code-hint.js';
 import type { Diagnostics } from './diagnostic.js';
 import { parseFinallyTimeout } from './parse-finally-timeout.js';
 import type { Defaults, Located, WrittenOptions } from './pipeline.js';
 import { headOf, MapReader } from './read-map.js';
-import { suggestHint } from './suggest.js';
 
 /** Most devices of one step: more than a machine has. */
 const MAX_GPUS = 64;
@@ -108,7 +108,9 @@ function parseRetry(reader: MapReader, diagnostics: Diagnostics): Partial<RetryO
     reader.invalid(
       node,
       '`retry` is a map',
-      'for instance `retry: { attempts: 3, first: 2s, most: 1m }`',
+      node.kind === 'scalar' && typeof node.value === 'number'
+        ? `write \`retry: { attempts: ${node.value} }\``
+        : 'for instance `retry: { attempts: 3, first: 2s, most: 1m }`',
     );
     return {};
   }
@@ -124,7 +126,13 @@ function parseRetry(reader: MapReader, diagnostics: Diagnostics): Partial<RetryO
     factor?.kind === 'scalar' && typeof factor.value === 'number' ? factor.value : null;
   const isFactor = factorValue !== null && factorValue >= 1 && factorValue <= 100;
   if (factor !== undefined && !isFactor)
-    retry.invalid(factor, '`factor` is a number from 1 to 100');
+    retry.invalid(
+      factor,
+      '`factor` is a number from 1 to 100',
+      factor.kind === 'scalar' && /^[\d.]+$/.test(String(factor.value)) && factorValue === null
+        ? 'write it without quotes'
+        : '',
+    );
   const never = parseCodes(retry, 'never', diagnostics)?.map(({ value }) => value);
   return {
     ...(attempts === undefined ? {} : { attempts }),
@@ -144,7 +152,9 @@ export function parseCodes(
   const node = reader.get(key);
   if (node === undefined) return undefined;
   if (node.kind !== 'list') {
-    reader.invalid(node, `\`${key}\` is a list of error codes`);
+    const one = node.kind === 'scalar' && isStepErrorCode(String(node.value));
+    const example = one ? String(node.value) : 'PROGRAM_FAILED';
+    reader.invalid(node, `\`${key}\` is a list of error codes`, `write \`${key}: [${example}]\``);
     return undefined;
   }
   return node.items.flatMap((item) => {
@@ -154,7 +164,12 @@ export function parseCodes(
       'ERROR_CODE_UNKNOWN',
       headOf(item),
       `there is no error code \`${code}\``,
-      suggestHint(code, Object.keys(STEP_ERRORS), ''),
+      codeHint(
+        code,
+        key === 'errors'
+          ? 'without `errors` the clause takes every failure'
+          : 'say `attempts: 1` to try nothing again',
+      ),
     );
     return [];
   });

@@ -34,6 +34,16 @@ function insideOf(kind: Kind): (readonly [string, string])[] {
   return (INSIDE[kind] ?? []).map((key) => [key, `write it inside: \`${kind}: { ${key}: … }\``]);
 }
 
+/** What only a step with `uses` has: a block has it by its steps. */
+const USES_ONLY: readonly (readonly [string, string])[] = KEYS.step
+  .filter((key) => key !== 'uses')
+  .map((key) => [
+    key,
+    ['timeout', 'attempt_timeout', 'heartbeat', 'retry', 'on_failure'].includes(key)
+      ? 'only a step with `uses` has it: write it there, or for all steps in `defaults` of the file'
+      : 'only a step with `uses` has it: write it there',
+  ]);
+
 /** The steps of one list. `what` names it in messages. */
 export function parseSteps(node: SourceNode, what: string, diagnostics: Diagnostics): Step[] {
   return parseBranches(node, what, diagnostics, false).map(({ step }) => step);
@@ -73,12 +83,16 @@ function parseStep(
   mayNeed: boolean,
 ): Branch {
   const key = `[${index}]`;
+  if (node.kind === 'scalar' && node.broken === true)
+    return { step: { kind: 'broken', key, range: node.range, ids: [] }, needs: [] };
   if (node.kind !== 'map') {
     diagnostics.add(
       'VALUE_INVALID',
       headOf(node),
       'a step is a map',
-      'for instance `- { id: discover, uses: coordinator.discover, with: { slug: my-task } }`',
+      node.kind === 'list'
+        ? 'steps that belong together stand in a block, such as `try: [ … ]`'
+        : 'for instance `- { id: discover, uses: coordinator.discover, with: { slug: my-task } }`',
     );
     return { step: { kind: 'broken', key, range: headOf(node), ids: [] }, needs: [] };
   }
@@ -95,15 +109,19 @@ function parseStep(
     keys: [...COMMON, ...KEYS[kind], ...(mayNeed ? ['needs'] : [])],
     misplaced: new Map([
       ...(mayNeed ? [] : NEEDS_MISPLACED),
-      ...(kind === 'step' ? MISPLACED_INPUTS : []),
-      ...(kind === 'pipeline' ? CALL_MISPLACED : []),
+      ...(kind === 'step' ? MISPLACED_INPUTS : kind === 'pipeline' ? CALL_MISPLACED : USES_ONLY),
       ...insideOf(kind),
     ]),
   });
   const id = parseId(reader, diagnostics);
   const test = reader.expression('if');
+  const written = reader.get('id') ?? reader.misspelt('id');
   const base: StepBase = {
-    ...(id === undefined ? {} : { id }),
+    ...(id !== undefined
+      ? { id }
+      : written?.kind === 'scalar'
+        ? { brokenId: String(written.value) }
+        : {}),
     key: id?.value ?? key,
     range: id?.range ?? headOf(node),
   };
@@ -130,6 +148,7 @@ function parseNeeds(reader: MapReader): Located<string>[] {
 
 interface StepBase {
   readonly id?: Located<string>;
+  readonly brokenId?: string;
   readonly key: string;
   readonly range: Range;
   readonly if?: ScalarNode;
@@ -153,6 +172,7 @@ function parseKind(
         uses: { value: String(uses.value), range: uses.range },
         withRange: reader.has('with') ? reader.keyRange('with') : uses.range,
         with: parseWith(reader),
+        stray: reader.unknown,
         options: parseOptions(reader, diagnostics),
         ...(summary === undefined ? {} : { summary }),
       };
@@ -291,13 +311,26 @@ function parseCatch(reader: MapReader, diagnostics: Diagnostics): CatchClause[] 
     reader.invalid(
       node,
       '`catch` is a list of clauses',
-      'for instance `catch: [{ errors: [PROGRAM_FAILED], steps: [ … ] }]`',
+      node.kind === 'map'
+        ? 'begin the clause with `- `'
+        : 'for instance `catch: [{ errors: [PROGRAM_FAILED], steps: [ … ] }]`',
     );
     return [];
   }
   return node.items.flatMap((item) => {
     if (item.kind !== 'map') {
       reader.invalid(item, 'a clause of `catch` is a map', 'with `errors`, `as` and `steps`');
+      return [];
+    }
+    const isStep = item.entries.some(
+      ({ key }) => key === 'uses' || key === 'stop' || key === 'wait',
+    );
+    if (isStep && !item.entries.some(({ key }) => key === 'steps')) {
+      reader.invalid(
+        item,
+        'this is a step where a clause of `catch` belongs',
+        'write `- steps: [ … ]`',
+      );
       return [];
     }
     const clause = new MapReader(item, diagnostics, {
@@ -336,7 +369,7 @@ function parseWait(reader: MapReader, diagnostics: Diagnostics, base: StepBase):
     keys: ['until'],
     misplaced: new Map([['for', hint]]),
   });
-  const isTold = node.entries.some(({ key }) => key === 'for');
+  const isTold = node.entries.length > 0 && !inner.has('until');
   const until = isTold ? inner.get('until') : inner.required('until', hint);
   return until === undefined ? null : { ...base, kind: 'wait', what: 'until', value: until };
 }
@@ -373,7 +406,7 @@ function parseWith(reader: MapReader): MapNode['entries'] | null {
   if (node === undefined) return reader.isReported('with') ? null : [];
   if (node.kind === 'map') return node.entries;
   if (node.kind === 'scalar' && node.value === null) return [];
-  reader.invalid(node, '`with` is a map from inputs to values');
+  reader.invalid(node, '`with` is a map from inputs to values', 'write `with: { input: value }`');
   return null;
 }
 

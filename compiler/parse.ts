@@ -37,12 +37,18 @@ export function parsePipeline(root: SourceNode, diagnostics: Diagnostics): Pipel
     ...(typeof summary === 'string' ? { summary } : {}),
     inputsRange: reader.keyRange('inputs'),
     inputs,
-    inputsBroken: reader.isReported('inputs'),
+    inputsBroken: reader.isReported('inputs') || !isMapOrEmpty(reader.get('inputs')),
     defaults,
     terms: parseRunTerms(reader),
     steps,
     outputs,
   };
+}
+
+function isMapOrEmpty(node: SourceNode | undefined): boolean {
+  return (
+    node === undefined || node.kind === 'map' || (node.kind === 'scalar' && node.value === null)
+  );
 }
 
 function parseName(reader: MapReader, diagnostics: Diagnostics): { value: string; range: Range } {
@@ -57,10 +63,21 @@ function parseName(reader: MapReader, diagnostics: Diagnostics): { value: string
       'ID_INVALID',
       node.range,
       `\`${value}\` is not a name for a pipeline`,
-      'use lower-case letters, digits, `-` and `_`, at most 64',
+      pipelineNameHint(value),
     );
   }
   return { value, range: node?.range ?? reader.keyRange('pipeline') };
+}
+
+function pipelineNameHint(name: string): string {
+  const mended = name
+    .slice(0, 80)
+    .trim()
+    .toLowerCase()
+    .replaceAll(/[\s.]+/g, '-');
+  return /^[a-z0-9][a-z0-9_-]{0,63}$/.test(mended)
+    ? `write \`${mended}\``
+    : 'use lower-case letters, digits, `-` and `_`, at most 64';
 }
 
 function entriesOf(reader: MapReader, key: string): readonly Entry[] {
@@ -68,7 +85,11 @@ function entriesOf(reader: MapReader, key: string): readonly Entry[] {
   if (node === undefined) return [];
   if (node.kind === 'map') return node.entries;
   if (node.kind === 'scalar' && node.value === null) return [];
-  reader.invalid(node, `\`${key}\` is a map from names to values`);
+  reader.invalid(
+    node,
+    `\`${key}\` is a map from names to values`,
+    node.kind === 'list' ? 'write `name: …`, without the `- `' : '',
+  );
   return [];
 }
 
@@ -76,8 +97,10 @@ function parseInputs(reader: MapReader, diagnostics: Diagnostics): InputDeclarat
   const entries = entriesOf(reader, 'inputs');
   checkNames(entries, 'an input', diagnostics);
   const inputs: InputDeclaration[] = [];
+  const names = new Set<string>();
   for (const entry of entries) {
-    if (inputs.some((input) => input.name === entry.key)) continue;
+    if (names.has(entry.key)) continue;
+    names.add(entry.key);
     inputs.push(parseDeclaration(entry, 'input', diagnostics));
   }
   return inputs;

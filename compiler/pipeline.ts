@@ -36,6 +36,8 @@ export interface InputDeclaration {
 }
 
 interface StepBase {
+  /** An id of a wrong form, which is told. */
+  readonly brokenId?: string;
   readonly id?: Located<string>;
   /** The step's segment of its path: its id, or `[n]`, counted from 0 in its list. */
   readonly key: string;
@@ -63,6 +65,8 @@ export interface UsesStep extends StepBase {
   readonly uses: Located<string>;
   /** Place of the `with` key, of `uses` where there is none. */
   readonly withRange: Range;
+  /** Keys of the step that it does not have, which are told; an input among them is not missing as well. */
+  readonly stray: readonly string[];
   /** Null when it is misspelt or no map, which is told. */
   readonly with: readonly Entry[] | null;
   readonly options: WrittenOptions;

@@ -1,5 +1,7 @@
 import { parseDuration } from '../core/duration.js';
 import type { Diagnostics, Range } from './diagnostic.js';
+import { durationHint } from './duration-hint.js';
+import { rewrite, translate } from './other-words.js';
 import { listNames, suggest } from './suggest.js';
 import type { Entry, MapNode, ScalarNode, SourceNode } from './yaml.js';
 
@@ -18,6 +20,9 @@ export class MapReader {
   readonly #what: string;
   readonly #entries: ReadonlyMap<string, Entry>;
   readonly #reported: ReadonlySet<string>;
+  readonly #meant: ReadonlyMap<string, SourceNode>;
+  /** Keys that it does not have, which are told. */
+  readonly unknown: readonly string[];
 
   /**
    * `what` names the map in messages: `a step`. `later` are the keys of `LATER` that could stand here, `misplaced`
@@ -38,6 +43,8 @@ export class MapReader {
     this.#what = options.what;
     const entries = new Map<string, Entry>();
     const reported = new Set<string>();
+    const meant = new Map<string, SourceNode>();
+    const unknown: string[] = [];
     const later = options.later ?? [];
     for (const entry of node.entries) {
       if (options.keys.includes(entry.key)) {
@@ -46,19 +53,38 @@ export class MapReader {
       } else if (later.includes(entry.key)) {
         refuseLater(entry, diagnostics);
       } else {
-        const near = suggest(entry.key, [...options.keys, ...later]);
-        if (near !== null) reported.add(near);
+        const known = [...options.keys, ...later];
+        const isStep = options.keys.includes('uses');
+        const hasType = isStep && node.entries.some(({ key }) => key === 'uses');
+        const rewritten = isStep ? rewrite(entry.key, hasType) : null;
+        const near =
+          rewritten === null ? (suggest(entry.key, known) ?? translate(entry.key, known)) : null;
+        if (near !== null) {
+          reported.add(near);
+          if (!meant.has(near)) meant.set(near, entry.value);
+        }
+        unknown.push(entry.key);
         diagnostics.add(
           'KEY_UNKNOWN',
           entry.keyRange,
           `${options.what} has no \`${entry.key}\``,
           options.misplaced?.get(entry.key) ??
-            (near === null ? `it takes ${listNames(options.keys)}` : `did you mean \`${near}\`?`),
+            rewritten ??
+            (near === null
+              ? `it takes ${listNames(options.keys)}${hasType ? '; inputs of its type stand under `with`' : ''}`
+              : `did you mean \`${near}\`?`),
         );
       }
     }
     this.#entries = entries;
     this.#reported = reported;
+    this.#meant = meant;
+    this.unknown = unknown;
+  }
+
+  /** The value of a key that was misspelt as another. */
+  misspelt(key: string): SourceNode | undefined {
+    return this.#meant.get(key);
   }
 
   has(key: string): boolean {
@@ -81,7 +107,7 @@ export class MapReader {
   /** The value of a key that must be there; a key that was misspelt is not told a second time. */
   required(key: string, hint: string): SourceNode | undefined {
     const value = this.get(key);
-    if (value === undefined && !this.#reported.has(key)) {
+    if (value === undefined && !this.#reported.has(key) && this.node.broken !== true) {
       this.#diagnostics.add(
         'KEY_MISSING',
         headOf(this.node),
@@ -108,11 +134,7 @@ export class MapReader {
     if (value.kind === 'scalar' && value.value !== null && value.value !== '') {
       return typeof value.value === 'string' ? value : { ...value, value: String(value.value) };
     }
-    this.invalid(
-      value,
-      `\`${key}\` is an expression`,
-      'put it in quotes when it begins with `[`, `{` or `!`',
-    );
+    this.invalid(value, `\`${key}\` is an expression`, expressionHint(key, value));
     return undefined;
   }
 
@@ -122,7 +144,15 @@ export class MapReader {
     const number = value.kind === 'scalar' ? value.value : null;
     if (typeof number === 'number' && Number.isInteger(number) && number >= least && number <= most)
       return number;
-    this.invalid(value, `\`${key}\` is a whole number from ${least} to ${most}`);
+    const hint =
+      typeof number !== 'string'
+        ? ''
+        : number.includes('${{')
+          ? 'an expression cannot stand here: it is settled before the run'
+          : /^\d+$/.test(number)
+            ? 'write it without quotes'
+            : '';
+    this.invalid(value, `\`${key}\` is a whole number from ${least} to ${most}`, hint);
     return undefined;
   }
 
@@ -132,14 +162,17 @@ export class MapReader {
     const text = value.kind === 'scalar' ? value.value : null;
     const ms = typeof text === 'string' ? parseDuration(text) : null;
     if (ms !== null) return ms;
-    const shown = value.kind === 'scalar' ? `\`${String(text)}\`` : `a ${value.kind}`;
+    const shown =
+      value.kind !== 'scalar'
+        ? `a ${value.kind}`
+        : text === null
+          ? 'nothing'
+          : `\`${String(text)}\``;
     this.#diagnostics.add(
       'DURATION_INVALID',
       value.range,
       `${shown} is not a duration`,
-      typeof text === 'number' && text > 0
-        ? `give it a unit: \`${text}s\`, \`${text}m\` or \`${text}h\``
-        : 'write a number and a unit, such as `90s`, `15m`, `1h30m` or `2d`',
+      durationHint(value.kind === 'scalar' ? text : ''),
     );
     return undefined;
   }
@@ -147,6 +180,23 @@ export class MapReader {
   invalid(node: SourceNode, message: string, hint = ''): void {
     this.#diagnostics.add('VALUE_INVALID', headOf(node), message, hint);
   }
+}
+
+/** A short list of plain values is written as the expression that it is meant as. */
+function expressionHint(key: string, node: SourceNode): string {
+  if (node.kind === 'scalar') return 'write what it computes';
+  if (node.kind !== 'list' || node.items.length > 8 || key !== 'foreach')
+    return 'put it in quotes when it begins with `[`, `{` or `!`';
+  const items = node.items.map((item) =>
+    item.kind === 'scalar' && item.value !== null && !/["'\\\n]/.test(String(item.value))
+      ? typeof item.value === 'string'
+        ? `'${item.value}'`
+        : String(item.value)
+      : null,
+  );
+  return items.includes(null) || items.length === 0
+    ? 'put it in quotes when it begins with `[`, `{` or `!`'
+    : `write \`${key}: "[${items.join(', ')}]"\``;
 }
 
 /** True when this key names a construct that comes later. */

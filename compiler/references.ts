@@ -1,8 +1,13 @@
 import type { ASTNode } from '@marcbachmann/cel-js';
 import type { DiagnosticCode, Diagnostics, Range } from './diagnostic.js';
 import { FUNCTIONS, LEFT_OUT, MACROS, METHODS } from './expression-functions.js';
+import {
+  functionHint,
+  noMembersHint,
+  unknownMemberHint,
+  unknownNameHint,
+} from './reference-hints.js';
 import { branchBeside, Facts, type Scope } from './scope.js';
-import { listNames, suggest, suggestHint } from './suggest.js';
 import { ANY, BOOL, fieldsOf, printType, type Type } from './types.js';
 
 /** An expression in its file: its text, and where each piece of the text stands. */
@@ -28,8 +33,6 @@ export class References {
   readonly values = new Map<ASTNode, Type>();
   /** `null` as a branch of `?:`. */
   readonly nulls: ASTNode[] = [];
-  /** Ids of other branches, told once in an expression. */
-  readonly #toldBeside = new Set<string>();
   /** It reads something that is already reported. */
   sawUnknown = false;
 
@@ -160,13 +163,7 @@ export class References {
     }
     const roots = isAlone ? [] : ['inputs', 'steps', 'run'];
     const known = [...new Set([...roots, ...this.#scope.names.keys(), ...locals.keys()])];
-    const inputs = fieldsOf(this.#scope.inputs);
-    const hint =
-      inputs?.has(name) === true
-        ? `did you mean \`inputs.${name}\`?`
-        : this.#scope.file.ids.has(name)
-          ? `did you mean \`steps.${name}\`?`
-          : suggestHint(name, known, '');
+    const hint = unknownNameHint(name, this.#scope, known);
     this.#report('NAME_UNKNOWN', at, `there is no \`${name}\` here`, hint);
     return null;
   }
@@ -195,14 +192,14 @@ export class References {
         'MEMBER_UNKNOWN',
         at,
         `${article(type)} has no members, so no \`${key}\``,
-        'it has none; a step may have to declare them',
+        noMembersHint(type, key),
       );
       return null;
     }
     const field = fields.get(key);
     if (type === this.#scope.inputs) this.#scope.file.inputsRead.add(key);
     if (field === undefined) {
-      this.#reportNoMember(of, key, at, [...fields.keys()], type);
+      this.#reportNoMember(of, key, at, type);
       return null;
     }
     if (field.optional && (path === null || !facts.has(path))) {
@@ -229,13 +226,7 @@ export class References {
     );
   }
 
-  #reportNoMember(
-    of: ASTNode,
-    key: string,
-    at: { start: number; end: number },
-    known: string[],
-    type: Type,
-  ): void {
+  #reportNoMember(of: ASTNode, key: string, at: { start: number; end: number }, type: Type): void {
     const isInputs = of.op === 'id' && of.args === 'inputs';
     const stepId =
       of.op === '.' && of.args[0].op === 'id' && of.args[0].args === 'steps' ? of.args[1] : null;
@@ -252,8 +243,11 @@ export class References {
             `${type.kind === 'record' ? `\`${pathOf(of) ?? 'this'}\`` : article(type)} has no member \`${key}\``,
             '',
           ] as const);
-    const isResults = key === 'results' && known.includes('failures');
-    const hint = isResults ? 'give the `foreach` a `collect:`' : suggestHint(key, known, otherwise);
+    const hint = unknownMemberHint(key, type, {
+      isOutputs: of.op === '.' && of.args[1] === 'outputs',
+      isStep: stepId !== null,
+      otherwise,
+    });
     this.#report(code, at, message, hint);
   }
 
@@ -296,10 +290,10 @@ export class References {
         `the step \`${id}\` runs many times in \`${block}\`, so it has no one output here`,
         `let \`${block}\` collect it, and read \`steps.${block}.results\``,
       );
-    } else if (branch !== null && (branch.isUnclear || this.#toldBeside.has(id))) {
+    } else if (branch !== null && (branch.isUnclear || branch.told.has(id))) {
       this.sawUnknown = true;
     } else if (branch !== null) {
-      this.#toldBeside.add(id);
+      branch.told.add(id);
       this.#report(
         'STEP_NOT_VISIBLE',
         at,
@@ -308,12 +302,27 @@ export class References {
           ? 'give its branch an `id`, and let this one have `needs: [that id]`'
           : `let this branch wait for it: \`needs: [${branch.name}]\``,
       );
+    } else if (id === this.#scope.self) {
+      this.#report(
+        'STEP_NOT_VISIBLE',
+        at,
+        `the step \`${id}\` reads itself`,
+        'it has outputs only when it has ended',
+      );
+    } else if (this.#scope.blocks?.has(place.range.start) === true) {
+      this.#report(
+        'STEP_NOT_VISIBLE',
+        at,
+        `\`${id}\` is the block around this place, and has not ended here`,
+        'its outputs are there behind it',
+      );
     } else {
+      const isFar = place.blocks.some((block) => this.#scope.blocks?.has(block) !== true);
       this.#report(
         'STEP_NOT_VISIBLE',
         at,
         `the step \`${id}\` has not run before this place`,
-        place.foreach.length > 0
+        isFar
           ? 'it runs inside a block that repeats it; use `collect`'
           : 'move it up, or this down',
       );
@@ -450,9 +459,12 @@ export class References {
         reason,
       );
     } else {
-      const near = suggest(name, known);
-      const hint = near === null ? `there are: ${listNames(known)}` : `did you mean \`${near}\`?`;
-      this.#report('NAME_UNKNOWN', at, `there is no function \`${name}\``, hint);
+      this.#report(
+        'NAME_UNKNOWN',
+        at,
+        `there is no function \`${name}\``,
+        functionHint(name, known),
+      );
     }
   }
 }

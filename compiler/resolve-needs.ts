@@ -12,8 +12,15 @@ export interface Needs {
   readonly order: readonly number[];
 }
 
-/** What is wrong is told, and left out. */
-export function resolveNeeds(branches: readonly Branch[], diagnostics: Diagnostics): Needs {
+/**
+ * What is wrong is told, and left out. `explain` says why an id that the file does have is none of a branch; null for
+ * one that it does not have.
+ */
+export function resolveNeeds(
+  branches: readonly Branch[],
+  diagnostics: Diagnostics,
+  explain: (id: string) => string | null,
+): Needs {
   const places = new Map<string, number>();
   branches.forEach(({ step }, index) => {
     const id = step.id?.value;
@@ -32,11 +39,13 @@ export function resolveNeeds(branches: readonly Branch[], diagnostics: Diagnosti
           'NAME_UNKNOWN',
           range,
           `there is no branch \`${value}\` beside this one`,
-          suggestHint(
-            value,
-            [...places.keys()].filter((id) => id !== step.id?.value),
-            'give the branch that is needed an `id`',
-          ),
+          explain(value) ??
+            listHint(value, places) ??
+            suggestHint(
+              value,
+              [...places.keys()].filter((id) => id !== step.id?.value),
+              'give the branch that is needed an `id`',
+            ),
         );
       }
       return [];
@@ -75,4 +84,12 @@ export function resolveNeeds(branches: readonly Branch[], diagnostics: Diagnosti
     }
   }
   return { needs, order, unclear };
+}
+
+/** Many ids in one text are meant as a list. */
+function listHint(value: string, known: ReadonlyMap<string, number>): string | null {
+  const ids = value.split(/[\s,]+/);
+  return ids.length > 1 && ids.every((id) => known.has(id))
+    ? `write \`needs: [${ids.join(', ')}]\``
+    : null;
 }

@@ -101,6 +101,8 @@ export interface IdPlace {
   readonly range: Range;
   /** Keys of the `foreach` and `repeat` blocks around it, outermost first. */
   readonly foreach: readonly string[];
+  /** Their places. */
+  readonly blocks: readonly number[];
   /** What it is: `try`. */
   readonly kind: string;
   /** Only steps, and blocks that run many times, have outputs. */
@@ -114,6 +116,10 @@ export interface Scope {
   readonly names: ReadonlyMap<string, Type>;
   /** Nothing but `names` is in scope: neither inputs nor steps nor the run. */
   readonly namesOnly?: true;
+  /** The id of the step whose inputs these are. */
+  readonly self?: string;
+  /** Places of the `foreach` and `repeat` blocks around; outside of a file's steps there are none. */
+  readonly blocks?: ReadonlySet<number>;
   /** The `parallel` blocks around, the innermost first. */
   readonly beside?: Beside;
   readonly visible: Visible;
@@ -128,6 +134,8 @@ export interface Beside {
   readonly branch: number;
   /** What this one needs is not all known, which is told. */
   readonly isUnclear: boolean;
+  /** Ids of other branches that it may not read, told once each. */
+  readonly told: Set<string>;
   readonly outer?: Beside;
 }
 
@@ -135,14 +143,22 @@ export interface Beside {
 export function branchBeside(
   id: string,
   beside: Beside | undefined,
-): { readonly name: string | null; readonly isUnclear: boolean } | null {
+): {
+  readonly name: string | null;
+  readonly isUnclear: boolean;
+  readonly told: Set<string>;
+} | null {
   for (let block = beside; block !== undefined; block = block.outer) {
-    const { branch, isUnclear } = block;
+    const { branch, isUnclear, told } = block;
     const found = block.ids.get(id);
-    if (found !== undefined && found.branch !== branch) return { name: found.name, isUnclear };
+    if (found !== undefined && found.branch !== branch)
+      return { name: found.name, isUnclear, told };
   }
   return null;
 }
+
+/** So many steps that there are not get a hint: among thousands of names each is a search. */
+const MAX_HINTS = 200;
 
 /** Names of the whole file, and what was said about them. */
 export class FileNames {
@@ -151,13 +167,29 @@ export class FileNames {
   readonly broken: ReadonlySet<string>;
   /** Inputs that some expression reads. */
   readonly inputsRead = new Set<string>();
+  /** Names that blocks give to values inside of them. */
+  readonly values: ReadonlySet<string>;
+  /** Names that no expression can hold, as `steps.find-task` and `inputs.find-task`; all are reported. */
+  readonly illFormed: readonly string[];
   /** Why a step that is visible may not have run. */
   readonly doubts = new Map<string, string>();
-  readonly #unknown = new Map<string, { first: Range; hint: string; more: Range[] }>();
+  readonly #unknown = new Map<string, { first: Range; more: Range[] }>();
 
-  constructor(ids: ReadonlyMap<string, IdPlace>, broken: ReadonlySet<string>) {
+  constructor(
+    ids: ReadonlyMap<string, IdPlace>,
+    broken: ReadonlySet<string>,
+    values: ReadonlySet<string> = new Set(),
+    illFormed: readonly string[] = [],
+  ) {
     this.ids = ids;
     this.broken = broken;
+    this.values = values;
+    this.illFormed = illFormed;
+  }
+
+  /** True when an expression reads a name whose form is already reported. */
+  readsIllFormed(text: string): boolean {
+    return this.illFormed.some((path) => text.includes(path));
   }
 
   /** Remembers a reference to a step that does not exist; many references to one name are one mistake. */
@@ -167,13 +199,13 @@ export class FileNames {
       told.more.push(range);
       return;
     }
-    const known = [...this.ids].filter(([, place]) => place.hasOutputs).map(([name]) => name);
-    const hint = suggestHint(id, known, 'no step of this file has an id');
-    this.#unknown.set(id, { first: range, hint, more: [] });
+    this.#unknown.set(id, { first: range, more: [] });
   }
 
   report(diagnostics: Diagnostics): void {
-    for (const [id, { first, hint, more }] of this.#unknown) {
+    const known = [...this.ids].filter(([, place]) => place.hasOutputs).map(([name]) => name);
+    for (const [at, [id, { first, more }]] of [...this.#unknown].entries()) {
+      const hint = at < MAX_HINTS ? suggestHint(id, known, 'no step of this file has an id') : '';
       const also = more.length === 0 ? '' : ` (read at ${more.length + 1} places)`;
       diagnostics.add('NAME_UNKNOWN', first, `there is no step \`${id}\`${also}`, hint);
     }

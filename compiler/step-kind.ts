@@ -1,5 +1,6 @@
 /** What a step is, by the keys that it has. */
 import type { Diagnostics } from './diagnostic.js';
+import { rewrite, translate } from './other-words.js';
 import { headOf, isLater } from './read-map.js';
 import { suggest } from './suggest.js';
 import type { MapNode, SourceNode } from './yaml.js';
@@ -87,6 +88,7 @@ export function kindOf(node: MapNode, diagnostics: Diagnostics): Kind | MapNode 
       entries: node.entries.map((one) => (one === entry ? { ...one, key: near } : one)),
     };
   }
+  if (node.broken === true || refuseOtherWord(node, diagnostics)) return null;
   diagnostics.add(
     'STEP_KIND',
     headOf(node),
@@ -94,6 +96,32 @@ export function kindOf(node: MapNode, diagnostics: Diagnostics): Kind | MapNode 
     'a step has `uses`, `foreach`, `repeat`, `parallel`, `try`, `approve`, `wait`, `stop`, `pipeline`, or `if` with `then`',
   );
   return null;
+}
+
+/** A step that says in the words of another tool what it does: true when that is told. */
+function refuseOtherWord(node: MapNode, diagnostics: Diagnostics): boolean {
+  for (const { key, keyRange } of node.entries) {
+    if (COMMON.includes(key)) continue;
+    if (key === 'catch' || key === 'finally') {
+      diagnostics.add(
+        'STEP_KIND',
+        keyRange,
+        `\`${key}\` stands beside a \`try\``,
+        'add `try: [steps]`',
+      );
+      return true;
+    }
+    // What other tools call a step's name is no call of another file.
+    const meant = translate(
+      key,
+      [...new Set(KIND_KEYS.map(([one]) => one))].filter((one) => one !== 'pipeline'),
+    );
+    const hint = rewrite(key, false) ?? (meant === null ? null : `did you mean \`${meant}\`?`);
+    if (hint === null) continue;
+    diagnostics.add('KEY_UNKNOWN', keyRange, `a step has no \`${key}\``, hint);
+    return true;
+  }
+  return false;
 }
 
 /** Every `id` below a node that is not understood. */

@@ -1,10 +1,20 @@
+/** Most names that one is compared with: thousands of misspelt names among thousands must not take minutes. */
+const MAX_COMPARED = 400;
+
 /** The name that was most likely meant, or null when none is near. */
 export function suggest(name: string, known: Iterable<string>): string | null {
   let best: string | null = null;
-  let bestDistance = Math.max(1, Math.floor((Math.min(name.length, 24) + 2) / 3)) + 1;
+  let compared = 0;
+  // Of a short word every other is near: of one letter only its case may differ.
+  const most = Math.min(Math.floor((name.length + 1) / 3), 8);
+  const least = name.length < 2 ? 0 : 1;
+  let bestDistance = Math.max(least, most) + 1;
   for (const candidate of known) {
     if (Math.abs(candidate.length - name.length) >= bestDistance) continue;
-    const distance = editDistance(name.toLowerCase(), candidate.toLowerCase());
+    if ((compared += 1) > MAX_COMPARED) break;
+    const [ours, theirs] = [name.toLowerCase(), candidate.toLowerCase()];
+    // `whit` for `with`: the same letters in another order are one slip.
+    const distance = editDistance(ours, theirs) - (isAnagram(ours, theirs) ? 1 : 0);
     if (distance < bestDistance) {
       best = candidate;
       bestDistance = distance;
@@ -27,6 +37,14 @@ export function listNames(names: readonly string[]): string {
   const shown = names.slice(0, 12).map((name) => `\`${name}\``);
   const rest = names.length - shown.length;
   return rest > 0 ? `${shown.join(', ')} and ${rest} more` : shown.join(', ');
+}
+
+function isAnagram(a: string, b: string): boolean {
+  return a.length === b.length && sorted(a) === sorted(b);
+}
+
+function sorted(text: string): string {
+  return Array.from(text).toSorted().join('');
 }
 
 /** Insertions, deletions, replacements and swaps of neighbours that make one text of the other. */

@@ -1,5 +1,6 @@
 /** A YAML value with `${{ … }}` in it to a Template, checked against the type that its place needs. */
 import { isTimestamp, parseDuration } from '../core/duration.js';
+import { durationHint } from './duration-hint.js';
 import type { Template } from '../core/expression.js';
 import type { Diagnostics, Range } from './diagnostic.js';
 import { compileExpression, type CompiledExpression } from './expression.js';
@@ -157,7 +158,7 @@ function compileLiteral(node: ScalarNode, want: Type, place: Place): CompiledTem
       'DURATION_INVALID',
       node.range,
       `\`${value}\` is not a duration`,
-      'write a number and a unit, such as `90s`, `15m`, `1h30m` or `2d`',
+      durationHint(value),
     );
     return BROKEN;
   }
@@ -190,10 +191,11 @@ function literalType(value: ScalarNode['value'], want: Type): Type | null {
 }
 
 function mismatch(node: SourceNode, want: Type, place: Place): CompiledTemplate {
+  const isNothing = node.kind === 'scalar' && node.value === null;
   place.diagnostics.add(
     'VALUE_TYPE',
     headOf(node),
-    `\`${place.name}\` takes ${printType(want)}, not ${describeNode(node)}`,
+    `\`${place.name}\` takes ${printType(want)}, ${isNothing ? 'and nothing is given' : `not ${describeNode(node)}`}`,
     mismatchHint(node, want, place),
   );
   return BROKEN;
@@ -206,27 +208,35 @@ function mismatchHint(node: SourceNode, want: Type, place: Place): string {
     return suggestHint(value, want.values, '');
   if (want.kind === 'string' && node.kind === 'scalar' && value !== null)
     return `put it in quotes: "${String(value)}"`;
-  if (want.kind === 'duration' && typeof value === 'number')
-    return `give it a unit: \`${value}s\`, \`${value}m\` or \`${value}h\``;
+  if (want.kind === 'duration' && typeof value === 'number') return durationHint(value);
   if (want.kind === 'named') {
     const found = offers(want, place.scope);
-    if (typeof value === 'string' && /^(?:steps|inputs)\.\w/.test(value))
-      return `write \`\${{ ${value} }}\``;
+    const path =
+      typeof value === 'string'
+        ? /^\$?\{{0,2}\s*((?:steps|inputs)\.[\w.]+)\s*\}{0,2}$/.exec(value)
+        : null;
+    if (path !== null) return `write \`\${{ ${path[1]} }}\``;
     if (found.length > 0) return `for instance \`\${{ ${found[0]} }}\``;
     return isWritable(want.name) ? '' : `a ${want.name} comes from a step; nothing above gives one`;
   }
   if (want.kind === 'timestamp')
     return 'write an ISO 8601 time with a zone, such as `2026-01-31T12:00:00Z`';
+  if (want.kind === 'string' && node.kind === 'list') return 'write it as one text';
+  if (want.kind === 'list' && typeof value === 'string' && /^[\w.-]{1,40}$/.test(value))
+    return `write a list: \`[${value}]\``;
   const isQuotedNumber = typeof value === 'string' && /^-?[\d.]+$/.test(value);
   return isQuotedNumber && ['int', 'number'].includes(want.kind) ? 'write it without quotes' : '';
 }
 
 function describeNode(node: SourceNode): string {
   if (node.kind !== 'scalar') return `a ${node.kind}`;
-  if (node.value === null) return 'nothing';
   return typeof node.value === 'string'
-    ? 'a text'
+    ? describeText(node.value)
     : `the ${typeof node.value === 'number' ? 'number' : 'bool'} ${String(node.value)}`;
+}
+
+function describeText(text: string): string {
+  return text.length > 40 || text.includes('\n') ? 'a text' : `the text \`${text}\``;
 }
 
 /** A text that is one expression keeps the type of it; otherwise it is text with values in it. */
@@ -275,9 +285,15 @@ function checkExpression(
             ? 'convert with `string(...)`'
             : ['duration', 'timestamp'].includes(needed.kind) && type.kind === 'string'
               ? `it may be any text; declare it as \`${needed.kind}\` where it comes from`
-              : found.length > 0
-                ? `for instance \`\${{ ${found[0]} }}\``
-                : '';
+              : needed.kind === 'duration' && ['int', 'number'].includes(type.kind)
+                ? 'a number has no unit; declare it as `duration` where it comes from'
+                : needed.kind === 'list' && isAssignable(type, needed.of)
+                  ? 'write a list of it: `["${{ … }}"]`'
+                  : memberOf(type, needed) !== null
+                    ? `did you mean its member \`${memberOf(type, needed)}\`?`
+                    : found.length > 0
+                      ? `for instance \`\${{ ${found[0]} }}\``
+                      : '';
     place.diagnostics.add(
       'VALUE_TYPE',
       range,
@@ -287,6 +303,15 @@ function checkExpression(
     return BROKEN;
   }
   return { template: { t: 'expr', expr }, type, literal: false };
+}
+
+/** The one member of this value that would fit; null where there is none, or more than one. */
+function memberOf(type: Type, want: Type): string | null {
+  if (want.kind !== 'named' && want.kind !== 'list') return null;
+  const fitting = [...(fieldsOf(type) ?? [])].filter(
+    ([, field]) => !field.optional && field.type.kind !== 'any' && isAssignable(field.type, want),
+  );
+  return fitting.length === 1 ? (fitting[0]?.[0] ?? null) : null;
 }
 
 function compileMixed(
@@ -303,7 +328,9 @@ function compileMixed(
       'VALUE_TYPE',
       node.range,
       `\`${place.name}\` takes ${printType(needed)}, and this is text with a value in it`,
-      'a text that is one `${{ … }}` and nothing else keeps the type of its value',
+      needed.kind === 'duration'
+        ? 'declare a `duration` where the value comes from, and write it alone'
+        : 'a text that is one `${{ … }}` and nothing else keeps the type of its value',
     );
     return BROKEN;
   }
@@ -319,7 +346,11 @@ function compileMixed(
         'EXPRESSION_TYPE',
         rangeIn(node, offsets, part.start, part.end),
         `${printType(type)} cannot be written into a text`,
-        'read a member of it that is text or a number',
+        type.kind === 'nullable'
+          ? 'give a text in place of `null`'
+          : type.kind === 'list'
+            ? 'read one of its items, or pass it to an input that takes a list'
+            : 'read a member of it that is text or a number',
       );
     }
     return expr ?? '';

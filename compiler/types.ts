@@ -61,9 +61,13 @@ export const INPUT_TYPE_NAMES: readonly string[] = [
   ...Object.keys(VALUES).filter((name) => !NOT_AN_INPUT.has(name)),
 ];
 
+/** Longest type, in characters: one that is nested deeper is not read. */
+const MAX_TYPE_LENGTH = 300;
+
 /** A type as authors write it, `list<Recipe>`; null when it is not one. */
 export function parseType(text: string): Type | null {
   const trimmed = text.trim();
+  if (trimmed.length > MAX_TYPE_LENGTH) return null;
   const generic = /^(list|map)\s*<(.+)>$/.exec(trimmed);
   if (generic !== null) {
     const of = parseType(generic[2] ?? '');

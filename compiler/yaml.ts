@@ -7,14 +7,14 @@ import {
   isMap,
   isScalar,
   isSeq,
-  parseDocument,
   visit,
   type Document,
   type Node,
   type Scalar,
 } from 'yaml';
 import type { Json } from '../core/json.js';
-import type { DiagnosticCode, Diagnostics, Range } from './diagnostic.js';
+import { placeOf, type DiagnosticCode, type Diagnostics, type Range } from './diagnostic.js';
+import { MAX_SYNTAX_ERRORS, quote, readDocument, type Unquoted } from './unquoted.js';
 
 export type SourceNode = ScalarNode | ListNode | MapNode;
 
@@ -36,6 +36,8 @@ export interface MapNode {
   readonly kind: 'map';
   readonly entries: readonly Entry[];
   readonly range: Range;
+  /** An entry of it is left out, which is reported. */
+  readonly broken?: true;
 }
 
 export interface Entry {
@@ -50,8 +52,6 @@ export const MAX_FILE_BYTES = 1024 * 1024;
 const MAX_NODES = 200_000;
 /** Deepest nesting of lists and maps. */
 const MAX_DEPTH = 100;
-/** Most syntax errors that are told; the rest mostly follow from the first. */
-const MAX_SYNTAX_ERRORS = 20;
 
 /** A parsed document: its root, and where its first syntax error is, if any. */
 export interface YamlTree {
@@ -71,16 +71,23 @@ export function decodeFile(
       hint: 'large values belong into files that steps read',
     };
   }
+  const isUtf16 =
+    (bytes[0] === 0xff && bytes[1] === 0xfe) || (bytes[0] === 0xfe && bytes[1] === 0xff);
   const nul = bytes.indexOf(0);
   let text: string;
   try {
-    if (nul !== -1) throw new TypeError('NUL');
+    if (nul !== -1 || isUtf16) throw new TypeError('not text');
     text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch {
     return {
       code: 'FILE_NOT_TEXT',
-      message: nul === -1 ? 'the file is not UTF-8 text' : `the file is binary: byte ${nul} is NUL`,
-      hint: 'a pipeline is a YAML document in UTF-8',
+      message:
+        nul === -1 || isUtf16
+          ? 'the file is not UTF-8 text'
+          : `the file is binary: byte ${nul} is NUL`,
+      hint: isUtf16
+        ? 'it is UTF-16, as some editors and shells write it: save it as UTF-8'
+        : 'a pipeline is a YAML document in UTF-8',
     };
   }
   if (text.trim() === '') {
@@ -95,7 +102,7 @@ export function decodeFile(
 
 export function parseYaml(text: string, diagnostics: Diagnostics): YamlTree {
   let document: Document.Parsed;
-  let unquoted: readonly Range[];
+  let unquoted: readonly Unquoted[];
   try {
     ({ document, unquoted } = readDocument(text));
   } catch (error) {
@@ -109,21 +116,17 @@ export function parseYaml(text: string, diagnostics: Diagnostics): YamlTree {
   }
   for (const range of unquoted) {
     const expression = text.slice(range.start, range.end);
-    const quote = expression.includes("'") ? '"' : "'";
-    diagnostics.add(
-      'YAML_SYNTAX',
-      range,
-      'inside `{ … }` and `[ … ]` an expression needs quotes',
-      `write \`${quote}${expression}${quote}\``,
-    );
+    diagnostics.add('YAML_SYNTAX', range, range.reason, `write \`${quote(expression)}\``);
   }
   const brokenAt = reportErrors(document, diagnostics);
   const versionAt = text.search(/^%YAML(?! +1\.2\s*$)/m);
-  if (versionAt !== -1 && document.directives.yaml.version !== '1.2') {
+  const isOther = document.directives.yaml.version !== '1.2';
+  const isUnknown = document.warnings.some(({ message }) => message.startsWith('Unsupported YAML'));
+  if (versionAt !== -1 && (isOther || isUnknown)) {
     diagnostics.add(
       'YAML_VERSION',
       { start: versionAt, end: text.indexOf('\n', versionAt) },
-      `this asks for YAML ${document.directives.yaml.version}; pipelines are YAML 1.2`,
+      `this asks for ${isOther ? `YAML ${document.directives.yaml.version}` : 'another YAML'}; pipelines are YAML 1.2`,
       'remove the line',
     );
     return { root: null, brokenAt: 0 };
@@ -139,41 +142,8 @@ export function parseYaml(text: string, diagnostics: Diagnostics): YamlTree {
     }
     return { root: null, brokenAt };
   }
-  const builder = new TreeBuilder(document, diagnostics, unquoted);
+  const builder = new TreeBuilder(diagnostics, unquoted);
   return { root: builder.build(document.contents), brokenAt };
-}
-
-/**
- * The document, and the expressions in `{ … }` and `[ … ]` that stand there without quotes. YAML loses its way at
- * the first of them, so each is read as if it were a quoted text of the same length.
- */
-function readDocument(text: string): { document: Document.Parsed; unquoted: readonly Range[] } {
-  const unquoted: Range[] = [];
-  for (let readable = text; ;) {
-    const document = parseDocument(readable, {
-      version: '1.2',
-      schema: 'core',
-      merge: false,
-      uniqueKeys: true,
-      strict: true,
-      prettyErrors: false,
-      logLevel: 'error',
-    });
-    const found = unquoted.length < MAX_SYNTAX_ERRORS ? unquotedIn(document, readable) : null;
-    if (found === null) return { document, unquoted };
-    unquoted.push(found);
-    readable = `${readable.slice(0, found.start)}'${'x'.repeat(found.end - found.start - 2)}'${readable.slice(found.end)}`;
-  }
-}
-
-function unquotedIn({ errors }: Document.Parsed, text: string): Range | null {
-  for (const { pos } of errors) {
-    // The `$` alone is a text to YAML; what it cannot read is the `{` behind it.
-    const start = pos[0] - 1;
-    const found = /^\$\{\{[^}\n]*\}\}/.exec(text.slice(Math.max(0, start), start + 1_000))?.[0];
-    if (found !== undefined) return { start, end: start + found.length };
-  }
-  return null;
 }
 
 const SYNTAX_HINTS: { readonly [code: string]: string } = {
@@ -182,28 +152,44 @@ const SYNTAX_HINTS: { readonly [code: string]: string } = {
     'entries of one list or map begin in the same column, what is inside them further right',
   MISSING_CHAR: 'close the quote or bracket, or quote the whole value',
   BAD_SCALAR_START: 'quote the value: it begins with a character that means something in YAML',
-  UNEXPECTED_TOKEN: 'quote the value if this is meant as text',
-  BLOCK_AS_IMPLICIT_KEY: 'quote the value if the `:` in it is meant as text',
-  MULTILINE_IMPLICIT_KEY: 'is a `:` missing on this line?',
+  UNEXPECTED_TOKEN: 'quote the whole value if this is a part of it',
+  BLOCK_AS_IMPLICIT_KEY:
+    'begin a map on a line of its own, or write it in `{ … }`; quote the value if its `:` is meant as text',
+  MULTILINE_IMPLICIT_KEY: 'is a `:` missing, or the blank behind it?',
+  BAD_DQ_ESCAPE: 'in double quotes a `\\` begins an escape; use single quotes',
+  BLOCK_IN_FLOW: 'is a `,` missing?',
 };
+
+const SYNTAX_MESSAGES: { readonly [code: string]: string } = {
+  BLOCK_AS_IMPLICIT_KEY: 'a map cannot begin in the middle of this line',
+  BLOCK_IN_FLOW: 'inside `{ … }` and `[ … ]` there is a comma between entries',
+  MULTILINE_IMPLICIT_KEY: 'this is no `key: value`',
+  TAB_AS_INDENT: 'tabs cannot indent YAML',
+  BAD_ALIAS: 'this mark has no name that YAML can read',
+};
+
+/** What is wrong, and the way out, for one error of the library. */
+function explainSyntax({ code, message }: Document.Parsed['errors'][number]): [string, string] {
+  if (message.startsWith('Comments must be separated'))
+    return ['a comment begins with a blank and `#`', 'put a blank before the `#`'];
+  if (message.startsWith('Implicit map keys need to be followed'))
+    return [
+      'this line is no `key: value`',
+      'is a `:` missing? The lines of a text stand further right than its key',
+    ];
+  const said = message.endsWith(' at node end')
+    ? 'this does not belong behind the value before it'
+    : message.charAt(0).toLowerCase() + message.slice(1);
+  return [SYNTAX_MESSAGES[code] ?? said, SYNTAX_HINTS[code] ?? ''];
+}
 
 function reportErrors(document: Document.Parsed, diagnostics: Diagnostics): number {
   let brokenAt = Number.POSITIVE_INFINITY;
   const syntaxErrors = new Set<number>();
   for (const error of document.errors) {
     const range = { start: error.pos[0], end: Math.max(error.pos[1], error.pos[0] + 1) };
-    if (error.code === 'DUPLICATE_KEY') {
-      const rest = diagnostics.source.text.slice(range.start);
-      const key = /^(?:"[^"\n]*"|'[^'\n]*'|[^\s:]+)/.exec(rest)?.[0] ?? '';
-      diagnostics.add(
-        'YAML_DUPLICATE_KEY',
-        { start: range.start, end: range.start + Math.max(1, key.length) },
-        `the key \`${key}\` is already there in this map`,
-        'keep one of them',
-      );
-      continue;
-    }
     brokenAt = Math.min(brokenAt, range.start);
+    const { line } = placeOf(diagnostics.source, range.start);
     if (error.code === 'MULTIPLE_DOCS') {
       diagnostics.add(
         'YAML_DOCUMENTS',
@@ -225,20 +211,26 @@ function reportErrors(document: Document.Parsed, diagnostics: Diagnostics): numb
     } else if (syntaxErrors.size > 0 && error.message.includes('in YAML stream')) {
       // The structure is lost: every token of the rest of the file would be one more mistake.
       break;
-    } else if (syntaxErrors.size < MAX_SYNTAX_ERRORS && !syntaxErrors.has(range.start)) {
-      syntaxErrors.add(range.start);
-      const message = error.message.charAt(0).toLowerCase() + error.message.slice(1);
-      diagnostics.add('YAML_SYNTAX', range, message, SYNTAX_HINTS[error.code] ?? '');
+    } else if (syntaxErrors.size < MAX_SYNTAX_ERRORS && !syntaxErrors.has(line)) {
+      // What else is wrong with a line mostly follows from the first.
+      syntaxErrors.add(line);
+      diagnostics.add('YAML_SYNTAX', range, ...explainSyntax(error));
     }
   }
   for (const warning of document.warnings) {
     const range = { start: warning.pos[0], end: warning.pos[1] };
     if (warning.code === 'TAG_RESOLVE_FAILED') {
+      const tagged = diagnostics.source.text.slice(
+        range.start,
+        Math.min(range.end, range.start + 60),
+      );
       diagnostics.add(
         'YAML_TAG',
         range,
         'tags have no meaning in a pipeline',
-        'write the plain value',
+        /^![^!\s]/.test(tagged)
+          ? `quote it if it is meant as text: \`'${tagged}'\``
+          : 'write the plain value',
       );
     }
   }
@@ -264,16 +256,18 @@ function openingQuote(document: Document.Parsed, end: number): number {
 }
 
 class TreeBuilder {
-  readonly #document: Document.Parsed;
   readonly #diagnostics: Diagnostics;
   /** Places that were mended to read on, and are reported. */
   readonly #mended: ReadonlySet<number>;
   #nodes = 0;
+  /** The lists and maps that are being read, outermost first. */
+  readonly #open = new Set<Node>();
+  /** The nodes with an anchor, the nearest above by its name: the library looks through the whole document for each. */
+  readonly #anchors = new Map<string, Node>();
   /** A limit is told once. */
   #exhausted = false;
 
-  constructor(document: Document.Parsed, diagnostics: Diagnostics, mended: readonly Range[]) {
-    this.#document = document;
+  constructor(diagnostics: Diagnostics, mended: readonly Range[]) {
     this.#mended = new Set(mended.map(({ start }) => start));
     this.#diagnostics = diagnostics;
   }
@@ -295,20 +289,32 @@ class TreeBuilder {
       return { kind: 'scalar', value: null, range, broken: true };
     }
     if (depth > MAX_DEPTH) {
-      this.#limit('YAML_TOO_DEEP', range, `lists and maps are nested more than ${MAX_DEPTH} deep`);
+      const head = { start: range.start, end: range.start + 1 };
+      this.#limit('YAML_TOO_DEEP', head, `lists and maps are nested more than ${MAX_DEPTH} deep`);
       return { kind: 'scalar', value: null, range, broken: true };
     }
     if (isAlias(node)) {
-      const target = node.resolve(this.#document);
+      const target = this.#anchors.get(node.source);
+      if (target !== undefined && this.#open.has(target)) {
+        const message = `\`*${node.source}\` stands inside of what it repeats`;
+        this.#diagnostics.add('YAML_ALIAS', range, message);
+        return { kind: 'scalar', value: null, range, broken: true };
+      }
       if (target !== undefined) return this.#node(target, depth + 1, range);
       this.#diagnostics.add('YAML_ALIAS', range, `there is no anchor \`&${node.source}\` above`);
       return { kind: 'scalar', value: null, range, broken: true };
     }
+    // What an alias stands for is read once more; its anchors are known, and may be others by now.
+    if (at === null && node?.anchor !== undefined) this.#anchors.set(node.anchor, node);
     if (isSeq<Node>(node)) {
+      this.#open.add(node);
       const items = node.items.map((item) => this.#node(item, depth + 1, at));
+      this.#open.delete(node);
       return { kind: 'list', items, range };
     }
     if (isMap<Node, Node | null>(node)) {
+      this.#open.add(node);
+      const keys = new Set<string>();
       const entries = node.items.flatMap((pair): Entry[] => {
         const keyRange = at ?? rangeOf(pair.key);
         const key = isScalar(pair.key) ? pair.key.value : null;
@@ -339,12 +345,16 @@ class TreeBuilder {
           );
           return [];
         }
+        if (keys.has(key)) this.#duplicate(key, keyRange);
+        keys.add(key);
         const value = this.#node(pair.value, depth + 1, at);
         const isEmpty =
           pair.value === null || (value.range.end === value.range.start && at === null);
         return [{ key, keyRange, value: isEmpty ? { ...value, range: keyRange } : value }];
       });
-      return { kind: 'map', entries, range };
+      this.#open.delete(node);
+      const broken = entries.length < node.items.length ? ({ broken: true } as const) : {};
+      return { kind: 'map', entries, range, ...broken };
     }
     return isScalar(node) ? this.#scalar(node, range) : { kind: 'scalar', value: null, range };
   }
@@ -352,6 +362,9 @@ class TreeBuilder {
   #scalar(node: Scalar, range: Range): ScalarNode {
     const { value } = node;
     const kind = 'scalar';
+    // A tag and nothing behind it: `!inputs.fast` without its quotes, which is told.
+    if (node.tag?.startsWith('!') === true && (node.source ?? '') === '')
+      return { kind, value: null, range, broken: true };
     if (this.#mended.has(node.range?.[0] ?? -1)) return { kind, value: null, range, broken: true };
     if (typeof value === 'number') {
       const isTooLarge =
@@ -371,6 +384,12 @@ class TreeBuilder {
     }
     const isPlain = typeof value === 'string' || typeof value === 'boolean' || value === null;
     return { kind, value: isPlain ? value : String(value), range };
+  }
+
+  #duplicate(key: string, range: Range): void {
+    const shown = key.length > 80 ? `${key.slice(0, 80)}…` : key;
+    const message = `the key \`${shown}\` is already there in this map`;
+    this.#diagnostics.add('YAML_DUPLICATE_KEY', range, message, 'keep one of them');
   }
 
   #limit(code: DiagnosticCode, range: Range, message: string): void {

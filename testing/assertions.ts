@@ -76,10 +76,11 @@ function placesOf(names: StepNames): ReadonlyMap<string, IdPlace> {
   for (const { step, turns } of names.all) {
     if (step?.id === undefined) continue;
     const blocks = turns.map((path) => names.at(path)?.step?.key ?? path);
-    const hasOutputs = ['step', 'foreach', 'repeat'].includes(step.kind);
+    const hasOutputs = ['step', 'foreach', 'repeat', 'pipeline', 'approve'].includes(step.kind);
     places.set(step.id, {
       range: { start: 0, end: 0 },
       foreach: blocks,
+      blocks: [],
       kind: step.kind,
       hasOutputs,
     });

@@ -47,8 +47,8 @@ describe('the corpus', () => {
   }
 
   it('has enough files of both kinds', () => {
-    expect(files.filter((file) => /\/invalid-/.test(file)).length).toBeGreaterThanOrEqual(45);
-    expect(files.filter((file) => /\/valid-/.test(file)).length).toBeGreaterThanOrEqual(12);
+    expect(files.filter((file) => /\/invalid-/.test(file)).length).toBeGreaterThanOrEqual(150);
+    expect(files.filter((file) => /\/valid-/.test(file)).length).toBeGreaterThanOrEqual(40);
   });
 
   it('shows every diagnostic code that a file can cause', () => {
@@ -88,11 +88,26 @@ describe('a file that is not worth reading', () => {
     ['a text of 1 MB', `pipeline: a\nsteps:\n  - uses: process.run\n    with: { command: "${'y'.repeat(900_000)}" }\n    bad: 1\n`],
     ['an expression of 100 KB', `pipeline: a\nsteps:\n  - uses: process.run\n    if: "${"!".repeat(100_000)}true"\n    with: { command: x }\n`],
     ['a chain of operators', `pipeline: a\nsteps:\n  - uses: process.run\n    if: ${'1 + '.repeat(2_000)}1 == 1\n    with: { command: x }\n`],
+    ['200 blocks in each other', `pipeline: a\nsteps: ${'[{ try: '.repeat(200)}[{ wait: 1s }]${', finally: [{ wait: 1s }] }]'.repeat(200)}\n`],
+    ['a type of 100,000 lists', `pipeline: a\ninputs:\n  a: { type: "${'list<'.repeat(100_000)}int${'>'.repeat(100_000)}" }\nsteps: [{ wait: 1s }]\n`],
+    ['an alias inside of what it repeats', 'pipeline: a\nsteps: &a [{ try: *a, finally: *a }]\n'],
+    ['an expression of 8,000 blanks', `pipeline: a\nsteps:\n  - { if: "\${{${' '.repeat(8_000)}}", wait: 1s }\n`],
+    ['a line of 100,000 colons', `pipeline: a\nsteps:\n  - uses: process.run\n    if: ${'a b: '.repeat(100_000)}\n`],
+    ['tabs', 'pipeline: a\nsteps:\n\t- uses: process.run\n\t  with: { command: a }\n'],
+    ['a NUL', 'pipeline: a\u0000\nsteps: []\n'],
+    ['a merge of a merge', 'pipeline: a\nx: &a { b: 1 }\ny: &c { <<: *a }\nsteps: [{ <<: *c }]\n'],
     ['deep brackets in an expression', `pipeline: a\nsteps:\n  - uses: process.run\n    if: "${'('.repeat(3_000)}true${')'.repeat(3_000)}"\n    with: { command: x }\n`],
   ])('is refused soon and in few words when it holds %s', (_name, content) => {
     const printed = print(content, 'hostile.yaml');
     expect(printed).toContain('error:');
     expect(printed.length).toBeLessThan(20_000);
+  });
+
+  it('is read whatever its lines end with, and with or without a mark at its beginning', () => {
+    const text = 'pipeline: a\nsteps:\n  - uses: process.run\n    with: { command: make }\n';
+    expect(print(text.replaceAll('\n', '\r\n'), 'lines.yaml')).toBe('');
+    expect(print(`\ufeff${text}`, 'mark.yaml')).toBe('');
+    expect(print(Buffer.from(text, 'utf16le'), 'wide.yaml')).toContain('[FILE_NOT_TEXT]');
   });
 
   it('shows control characters and terminal escapes harmlessly, and cuts long lines', () => {
