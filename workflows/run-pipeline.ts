@@ -21,7 +21,6 @@ import {
   log,
   patched,
   proxyActivities,
-  setCurrentDetails,
   setHandler,
   sleep,
   upsertSearchAttributes,
@@ -50,6 +49,7 @@ import {
 import { Decisions } from './decisions.js';
 import { Handover } from './handover.js';
 import { createRoom, historyIsFull } from './history-room.js';
+import { setLazyDetails } from './lazy-details.js';
 import { progressTable } from './progress-table.js';
 import { releaseAfterReset, takeRoundLock } from './round-lock.js';
 import { createPlace } from './place.js';
@@ -96,17 +96,12 @@ export async function runPipeline(args: RunArgs): Promise<RunView> {
   );
   setHandler(defineSignal(ABANDON_SIGNAL), () => abandonment.give());
 
+  setLazyDetails(() => progressTable(view()));
   const shownStage = createStage();
-  let changes = 0;
   const show = (): void => {
     const now = result.status === 'running' ? stageOf(plan, steps) : result.status;
     const moved = now !== stage;
     stage = now;
-    changes += 1;
-    // The table costs as much as the run is long, so a long run draws it less often.
-    if (moved || changes % Math.ceil(steps.size / 100) === 0) {
-      setCurrentDetails(progressTable(view()));
-    }
     if (!moved || !args.searchAttributes) return;
     if (result.status === 'running') shownStage.show(now);
     else shownStage.showLast(now);
@@ -123,8 +118,6 @@ export async function runPipeline(args: RunArgs): Promise<RunView> {
     decide: async (path, _error, untilMs) => {
       // A run whose history is from before there were decisions ended here as stopped.
       if (!patched('decide')) return null;
-      // However long the run is: somebody has to see this.
-      setCurrentDetails(progressTable(view()));
       return decisions.wait(path, untilMs);
     },
     sleep: (ms, summary) => sleep(ms, { summary: clipSummary(summary) }),
