@@ -59,7 +59,7 @@ export async function startRun(
     );
   }
   try {
-    await start(session, runId, {
+    await startExecution(session, runId, {
       ...terms,
       plan,
       roundId: terms.roundId ?? runId,
@@ -75,7 +75,7 @@ export async function startRun(
     onRemark(
       'the Temporal server does not know the search attributes yet; the run goes without them',
     );
-    await start(session, runId, {
+    await startExecution(session, runId, {
       ...terms,
       plan,
       roundId: terms.roundId ?? runId,
@@ -85,7 +85,12 @@ export async function startRun(
   return { runId, evidence: evidence.directory(runId) };
 }
 
-async function start(session: Session, runId: string, args: RunArgs): Promise<void> {
+/** The start itself: one call, with all that the Temporal UI and `adit list` show of the run. */
+export async function startExecution(
+  session: Pick<Session, 'client' | 'settings'>,
+  runId: string,
+  args: RunArgs,
+): Promise<void> {
   const { plan, searchAttributes } = args;
   const memo: RunMemo = {
     pipeline: plan.pipeline,
