@@ -72,7 +72,7 @@ export async function startRun(
     );
   }
   try {
-    await start(session, runId, { ...args, searchAttributes: outcome.registered });
+    await startExecution(session, runId, { ...args, searchAttributes: outcome.registered });
   } catch (error) {
     // A server that has just registered them may need a while until its front end knows them.
     if (
@@ -83,12 +83,17 @@ export async function startRun(
     onRemark(
       'the Temporal server does not know the search attributes yet; the run goes without them',
     );
-    await start(session, runId, { ...args, searchAttributes: false });
+    await startExecution(session, runId, { ...args, searchAttributes: false });
   }
   return { runId, evidence: evidence.directory(runId) };
 }
 
-async function start(session: Session, runId: string, args: RunArgs): Promise<void> {
+/** The start itself: one call, with all that the Temporal UI and `adit list` show of the run. */
+export async function startExecution(
+  session: Pick<Session, 'client' | 'settings'>,
+  runId: string,
+  args: RunArgs,
+): Promise<void> {
   const { plan, searchAttributes } = args;
   const memo: RunMemo = {
     pipeline: plan.pipeline,

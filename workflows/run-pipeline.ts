@@ -21,7 +21,6 @@ import {
   log,
   patched,
   proxyActivities,
-  setCurrentDetails,
   setHandler,
   sleep,
   upsertSearchAttributes,
@@ -58,6 +57,7 @@ import { endAtDeadline } from './deadline.js';
 import { Decisions } from './decisions.js';
 import { Handover } from './handover.js';
 import { createRoom, historyIsFull } from './history-room.js';
+import { setLazyDetails } from './lazy-details.js';
 import { Notices } from './notices.js';
 import { progressTable } from './progress-table.js';
 import { releaseAfterReset, takeRoundLock } from './round-lock.js';
@@ -121,33 +121,17 @@ export async function runPipeline(args: RunArgs): Promise<RunView> {
   setHandler(defineSignal(ABANDON_SIGNAL), () => abandonment.give());
   setHandler(defineSignal(FORCE_SIGNAL), () => shields.force());
 
+  setLazyDetails(() => progressTable(view()));
   const shownStage = createStage();
-  let changes = 0;
   const show = (): void => {
     const waits = approvals.isWaiting ? ' (waits for approval)' : '';
     const now =
       result.status === 'running' ? `${stageOf(plan, steps, prefix)}${waits}` : result.status;
     const moved = now !== stage;
     stage = now;
-    changes += 1;
-    // The table costs as much as the run is long, so a long run draws it less often.
-    if (moved || changes % Math.ceil(steps.size / 100) === 0) {
-      setCurrentDetails(progressTable(view()));
-    }
     if (!moved || !args.searchAttributes) return;
     if (result.status === 'running') shownStage.show(now);
     else shownStage.showLast(now);
-  };
-
-  let draws = false;
-  /** Once for all that begins to wait at the same moment: many items may. */
-  const drawSoon = (): void => {
-    if (draws) return;
-    draws = true;
-    void Promise.resolve().then(() => {
-      draws = false;
-      setCurrentDetails(progressTable(view()));
-    });
   };
 
   const makeRoom = createRoom();
@@ -173,8 +157,6 @@ export async function runPipeline(args: RunArgs): Promise<RunView> {
     decide: async (path, error, untilMs) => {
       // A run whose history is from before there were decisions ended here as stopped.
       if (!patched('decide')) return null;
-      // However long the run is: somebody has to see this.
-      setCurrentDetails(progressTable(view()));
       notices.waits(path, steps.get(path), error);
       return decisions.wait(path, untilMs);
     },
@@ -182,7 +164,6 @@ export async function runPipeline(args: RunArgs): Promise<RunView> {
       const over = approvals.wait(approval);
       notices.waits(approval.path, steps.get(approval.path));
       show();
-      drawSoon();
       await over;
     },
     sleep: (ms, summary) => sleep(ms, { summary: clipSummary(summary) }),

@@ -1,5 +1,5 @@
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
-import { readdir, writeFile } from 'node:fs/promises';
+import { readdir, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -27,6 +27,17 @@ describe('the evidence folder', () => {
     expect(readdirSync(path.join(evidence.directory('run-1'), 'steps'))).toEqual([
       'candidates#0@trained.json',
     ]);
+  });
+
+  test('leaves a plan that is there as it is, and replaces another or a damaged one', async () => {
+    const file = path.join(evidence.directory('run-3'), 'plan.json');
+    await evidence.writePlan('run-3', { pipeline: 'p' });
+    const { ino } = await stat(file);
+    await evidence.writePlan('run-3', { pipeline: 'p' });
+    expect((await stat(file)).ino).toBe(ino);
+    await writeFile(file, '{ "pipeline":');
+    await evidence.writePlan('run-3', { pipeline: 'p' });
+    expect(await evidence.readPlan('run-3')).toEqual({ pipeline: 'p' });
   });
 
   test('keeps a step whose path is longer than a file name may be', async () => {

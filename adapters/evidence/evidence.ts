@@ -14,7 +14,7 @@ import path from 'node:path';
 import type { JsonObject } from '../../core/json.js';
 import { createEffectFiles, type EffectFiles } from './effect-files.js';
 import { readHold, type EffectHold } from './effect-hold.js';
-import { readJson, noteJson, writeJson } from './json-file.js';
+import { keepJson, readJson, noteJson, writeJson } from './json-file.js';
 
 export interface Evidence extends EffectFiles {
   /** Folder of one run. */
@@ -44,7 +44,8 @@ export function createEvidence(stateDir: string): Evidence {
     path.join(directory(runId), 'parts', `${fileName(stepPath)}.json`);
   return {
     directory,
-    writePlan: (runId, plan) => writeJson(path.join(directory(runId), 'plan.json'), plan),
+    // Whoever started the run on this machine has written it.
+    writePlan: (runId, plan) => keepJson(path.join(directory(runId), 'plan.json'), plan),
     writeRun: (runId, record) => writeJson(path.join(directory(runId), 'run.json'), record),
     writePart: (runId, stepPath, record) => writeJson(partFile(runId, stepPath), record),
     // Two for each step, and the history has the same: not worth the time that a sync takes.

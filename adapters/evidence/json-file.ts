@@ -12,6 +12,12 @@ export async function writeJson(file: string, value: object): Promise<void> {
   await syncFolder(path.dirname(file));
 }
 
+/** As `writeJson`, but a file that holds just that already is left as it is. */
+export async function keepJson(file: string, value: object): Promise<void> {
+  const before = await readFile(file, 'utf8').catch(() => null);
+  if (before !== toText(value)) await writeJson(file, value);
+}
+
 /**
  * Replaces the file, whole or not at all for every reader; after a power cut it may be the older one, or damaged.
  * Not through the thread pool: each step writes two, and four turns there cost more than the writing.

@@ -13,7 +13,7 @@ import { TemporalServerError } from './server-error.js';
  * As it comes, the server gives a sequential run 100 ms per step (its transfer queue is read 20 times a
  * second) and no timer under a second (temporal-guide facts 13 and 14).
  */
-const TUNING = [
+export const TUNING = [
   'history.transferProcessorMaxPollRPS=1000',
   'history.timerProcessorMaxTimeShift="10ms"',
 ];

@@ -13,8 +13,10 @@ export interface BenchRow {
 
 const rows: BenchRow[] = [];
 
+/** Also told at once: the whole takes long, and may be ended before its report. */
 export function addRow(row: BenchRow): void {
   rows.push(row);
+  process.stderr.write(`${row.what}: ${row.measured}\n`);
 }
 
 export function printReport(): void {

@@ -21,12 +21,12 @@ import { endProcessesOf } from '../support/in-folder.js';
 import { startProgram, type Program } from '../support/local-network.js';
 import { until } from '../support/until.js';
 import { processesNaming, shimsOf } from '../support/witness.js';
+import { comparePairs, PAIRS } from './pairs.js';
 import { processorMs } from './processor-time.js';
 import { addRow, median, printReport } from './report.js';
 import { describeTimeline, readTimeline } from './timeline.js';
 import { forgetPeak, peakBytes, proportionalBytes, residentBytes } from './resident.js';
 
-const PAIRS = Math.max(9, Number(process.env['ADIT_BENCH_PAIRS'] ?? '9'));
 const MB = 1_000_000;
 const WORKER_BYTES = 300 * MB;
 const BAR = 0.85;
@@ -141,25 +141,17 @@ for (const length of [50, 500]) {
   test(`a chain of ${length} steps that run true`, async () => {
     const commands = Array.from({ length }, () => 'true');
     const plan = chainPlan(commands);
-    await timeAdit(plan);
-    await timeByHand(commands);
-    const aditMs: number[] = [];
-    const byHandMs: number[] = [];
-    for (let pair = 0; pair < PAIRS; pair += 1) {
-      const turns = [
-        async () => aditMs.push((await timeAdit(plan)).ms),
-        async () => byHandMs.push((await timeByHand(commands)).ms),
-      ];
-      for (const turn of pair % 2 === 0 ? turns : turns.toReversed()) await turn();
-    }
-    const ratios = aditMs.map((ms, index) => ms / (byHandMs[index] ?? 0));
-    const spread = median(
-      byHandMs.slice(1).map((ms, index) => {
-        const before = byHandMs[index] ?? 0;
-        return Math.max(ms, before) / Math.min(ms, before) - 1;
-      }),
+    const {
+      ratio,
+      spread,
+      ratios,
+      adit: aditMs,
+      byHand: byHandMs,
+    } = await comparePairs(
+      PAIRS,
+      async () => (await timeAdit(plan)).ms,
+      async () => (await timeByHand(commands)).ms,
     );
-    const ratio = median(ratios);
     const passed = ratio <= BAR + spread;
     addRow({
       what: `chain of ${length} steps that run true, ${PAIRS} pairs`,

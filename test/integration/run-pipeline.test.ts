@@ -1,11 +1,13 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { WorkflowFailedError } from '@temporalio/client';
+import { workflowMetadataQuery } from '@temporalio/workflow';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { NotYet, StepError } from '../../core/error.js';
 import type { Plan, PlanStep } from '../../core/plan.js';
 import type { RunView } from '../../core/run-view.js';
 import { STATE_QUERY } from '../../workflows/contract.js';
+import { progressTable } from '../../workflows/progress-table.js';
 import { planOf, stepMaker } from '../support/plan-makers.js';
 import { activityIds, openRuns, type Behaviour, type Runs } from '../support/workflow-runs.js';
 
@@ -57,6 +59,8 @@ describe.each([
           'each#1/work succeeded',
         ]);
         expect(await handle.query(STATE_QUERY)).toEqual(view);
+        const { currentDetails } = await handle.query(workflowMetadataQuery);
+        expect(currentDetails).toBe(progressTable(view));
         const { typedSearchAttributes } = await handle.describe();
         const attributes = typedSearchAttributes
           .getAll()

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { STEP_TYPES } from '../../activities/registry.js';
 import { bindPipeline } from '../../compiler/bind.js';
 import { compilePipeline } from '../../compiler/compile.js';
+import type { StepSignature } from '../../compiler/step-signature.js';
 import type { Json } from '../../core/json.js';
 import type { Plan } from '../../core/plan.js';
 
@@ -11,10 +12,15 @@ export function planOf(
   options: {
     readonly coordinator?: string;
     readonly inputs?: { readonly [name: string]: Json };
+    readonly stepTypes?: readonly StepSignature[];
   } = {},
 ): Plan {
   const content = Buffer.from(text);
-  const { pipeline, diagnostics, source } = compilePipeline(content, 'fault.yaml', STEP_TYPES);
+  const { pipeline, diagnostics, source } = compilePipeline(
+    content,
+    'fault.yaml',
+    options.stepTypes ?? STEP_TYPES,
+  );
   if (pipeline === null) throw new Error(JSON.stringify(diagnostics));
   const { plan, diagnostics: problems } = bindPipeline(pipeline, {
     inputs: new Map(

@@ -3,6 +3,7 @@
 import { Context } from '@temporalio/activity';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import { execa } from 'execa';
+import { mark, noop, pause } from './engine-activities.mjs';
 
 const [codePath, address, namespace, taskQueue] = process.argv.slice(2);
 
@@ -30,7 +31,7 @@ const worker = await Worker.create({
   namespace,
   taskQueue,
   workflowBundle: { codePath },
-  activities: { run },
+  activities: { run, mark, noop, pause },
   shutdownGraceTime: '2s',
   maxHeartbeatThrottleInterval: '1s',
   defaultHeartbeatThrottleInterval: '1s',

@@ -1,0 +1,3 @@
+import type { StepSignature } from '../../../compiler/step-signature.js';
+
+export const BENCH_STEPS: readonly StepSignature[];
