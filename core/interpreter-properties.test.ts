@@ -212,9 +212,9 @@ async function run(
         return until(outcomes.decidedMs(path, time.nowMs), () => outcomes.decision(path));
       },
       approve: async ({ path }) => {
-      throw new Error(`Nobody approves ${path}.`);
-    },
-    sleep: (ms) => time.sleep(ms),
+        throw new Error(`Nobody approves ${path}.`);
+      },
+      sleep: (ms) => time.sleep(ms),
       now: () => time.nowMs,
       random: () => 0.5,
       isCancellation: (error) => error instanceof Cancelled,
