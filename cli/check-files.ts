@@ -44,13 +44,13 @@ export async function checkFiles(
       if (!isWrong) print(`${paint.green('ok')} ${clean(source.file)}`);
     }
     if (diagnostics.length > 0) {
-      const told = checked.filter((one) => one.diagnostics.length > 0).length;
+      const withSome = checked.filter((one) => one.diagnostics.length > 0).length;
       const counts = [
         ...(mistakes === 0 ? [] : [plural(mistakes, 'mistake')]),
         ...(warnings === 0 ? [] : [plural(warnings, 'warning')]),
       ];
       note(
-        `${counts.join(' and ')} in ${plural(told, 'file')}; docs/diagnostics.md explains each code`,
+        `${counts.join(' and ')} in ${plural(withSome, 'file')}; docs/diagnostics.md explains each code`,
       );
     }
   }
