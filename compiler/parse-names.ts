@@ -35,7 +35,7 @@ export function parseId(reader: MapReader, diagnostics: Diagnostics): Located<st
 }
 
 /** How to write a name that is not a word. */
-export function nameHint(name: string): string {
+function nameHint(name: string): string {
   const mended = name.replaceAll(/[- ]/g, '_');
   return NAME_PATTERN.test(mended)
     ? `write \`${mended}\`${name.includes('-') ? ': in an expression a `-` is a subtraction' : ''}`

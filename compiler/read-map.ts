@@ -204,7 +204,7 @@ export function isLater(key: string): boolean {
   return LATER.has(key);
 }
 
-export function refuseLater(entry: Entry, diagnostics: Diagnostics): void {
+function refuseLater(entry: Entry, diagnostics: Diagnostics): void {
   diagnostics.add(
     'CONSTRUCT_UNSUPPORTED',
     entry.keyRange,
