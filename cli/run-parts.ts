@@ -1,4 +1,4 @@
-/** The parts of a run, sub-pipelines in workflows of their own, put together to the one run that they are. */
+/** The parts of a run, sub-pipelines and blocks in workflows of their own, put together to the one run that they are. */
 import { isJsonObject } from '../core/json.js';
 import { isInside } from '../core/plan-paths.js';
 import type { RunState, StepState } from '../core/run-state.js';
@@ -33,19 +33,26 @@ export async function withParts(
   for (const step of view.steps) {
     // What the run itself knew of them is what the part began from.
     if (open !== null && isInside(step.path, open)) continue;
-    steps.push(step, ...(parts.get(step.path) ?? []));
+    // The part of a block tells of the block too, which the run itself knows better.
+    const inside = parts.get(step.path)?.filter(({ path }) => path !== step.path);
+    steps.push(step, ...(inside ?? []));
     open = parts.has(step.path) ? step.path : null;
   }
   return { ...view, steps };
 }
 
-function isBegun({ uses, status }: StepView): boolean {
-  return uses === CALL && status !== 'pending' && status !== 'skipped';
+/** A call, or a block of which the rest goes on with a history of its own. */
+function isPart({ uses, part }: Pick<StepState, 'uses' | 'part'>): boolean {
+  return uses === CALL || part === true;
+}
+
+function isBegun(step: StepView): boolean {
+  return isPart(step) && step.status !== 'pending' && step.status !== 'skipped';
 }
 
 /** Workflow ids of the parts that are under way. */
 export function openParts(view: RunView): string[] {
-  const open = view.steps.filter(({ uses, status }) => uses === CALL && status === 'running');
+  const open = view.steps.filter((step) => isPart(step) && step.status === 'running');
   return open.map(({ path }) => partId(view.runId, path));
 }
 
@@ -76,7 +83,7 @@ export async function queryWholeState(
     for (const [path, step] of Object.entries(state.steps)) {
       steps[path] = step;
       const isDone = step.status === 'skipped' || (step.status === 'succeeded' && step.outputs);
-      if (step.uses === CALL && (!isDone || isWanted(path))) left.push(partId(runId, path));
+      if (isPart(step) && (!isDone || isWanted(path))) left.push(partId(runId, path));
     }
   }
   return { ...own, steps };

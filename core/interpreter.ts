@@ -27,6 +27,7 @@ import type {
 } from './plan.js';
 import { findStepPath, isInside, unknownStepReport } from './plan-paths.js';
 import type { CalledPlan, PartRequest, Powers, ShieldLimit } from './powers.js';
+import { movingOf } from './moving-block.js';
 import { runActivityStep } from './run-activity-step.js';
 import { runApprove } from './run-approve.js';
 import { runForeach } from './run-foreach.js';
@@ -51,6 +52,8 @@ export interface RunOptions {
   readonly until?: string;
   /** Path of the step that calls this pipeline, with a slash: its steps' paths begin so. `until` is then a path. */
   readonly prefix?: string;
+  /** What a block of another plan can see, where this plan is that block alone; the outputs are then the block's. */
+  readonly frame?: Frame;
 }
 
 /** Runs a plan from a state to its end. Rejects only with a cancellation, or with an error that is a bug. */
@@ -64,7 +67,14 @@ export async function interpret(
     const { until: name, prefix } = run;
     const until = name === undefined ? null : prefix === undefined ? untilPath(plan, name) : name;
     const states = new StepStates(plan.inputs, initial, powers);
-    const outputs = await new Interpreter(run, states, powers, until).plan(plan, prefix ?? '');
+    const interpreter = new Interpreter(run, states, powers, until);
+    if (run.frame !== undefined) {
+      await interpreter.block(plan.steps, prefix ?? '', run.frame);
+      const [block] = plan.steps;
+      const state = states.get(`${prefix ?? ''}${block?.key ?? ''}`);
+      return { status: 'succeeded', outputs: state?.outputs ?? {} };
+    }
+    const outputs = await interpreter.plan(plan, prefix ?? '');
     assertSize('The outputs of the run', outputs, MAX_RUN_OUTPUT_BYTES, null);
     return { status: 'succeeded', outputs };
   } catch (error) {
@@ -153,6 +163,7 @@ class Interpreter {
           startedAt,
           ...(before?.broken === undefined ? {} : { broken: before.broken }),
           ...(before?.finallyAt === undefined ? {} : { finallyAt: before.finallyAt }),
+          ...(before?.part === undefined ? {} : { part: before.part }),
         });
       const outputs = await this.#outputsOf(step, path, frame);
       const now = this.#states.get(path);
@@ -163,6 +174,7 @@ class Interpreter {
         startedAt: now?.startedAt ?? startedAt,
         endedAt: this.#states.iso(),
         ...(now?.approval === undefined ? {} : { approval: now.approval }),
+        ...(now?.part === undefined ? {} : { part: now.part }),
         ...(outputs === null ? {} : { outputs }),
       };
       this.#states.set(path, after);
@@ -182,13 +194,15 @@ class Interpreter {
       case 'step':
         return runActivityStep(step, path, frame, run);
       case 'foreach':
-        return runForeach(step, path, frame, run, (item, index) =>
-          this.#item(step, `${path}#${index}`, frame, item),
-        );
+        return runForeach(step, path, frame, run, {
+          runItem: (item, index) => this.#item(step, `${path}#${index}`, frame, item),
+          moving: movingOf(step, path, frame, run, (request) => this.#part(request)),
+        });
       case 'repeat':
-        return runRepeat(step, path, run, (index) =>
-          this.#iteration(step, `${path}#${index}`, frame, index),
-        );
+        return runRepeat(step, path, run, {
+          runIteration: (index) => this.#iteration(step, `${path}#${index}`, frame, index),
+          moving: movingOf(step, path, frame, run, (request) => this.#part(request)),
+        });
       case 'parallel':
         return this.#parallel(step, path, frame);
       case 'try':

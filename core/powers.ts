@@ -1,5 +1,6 @@
 /** What the interpreter is handed: it holds no timer, no clock and no I/O of its own. */
 import type { ErrorReport } from './error.js';
+import type { Frame } from './frame.js';
 import type { JsonObject } from './json.js';
 import type { OpenApproval } from './open-approval.js';
 import type { Plan, StepOptions } from './plan.js';
@@ -61,6 +62,11 @@ export interface PartRequest {
   /** Path of a step of the part, after which it ends as stopped. */
   readonly until?: string;
   readonly summary: string | null;
+  /**
+   * The part is a block of the run's own plan, the only step of its `plan`, and `path` is the path of that block; this
+   * is what its expressions can see. Its outputs are those of the block.
+   */
+  readonly frame?: Frame;
 }
 
 /** What the interpreter cannot do by itself. Every promise may reject with a cancellation. */
@@ -78,6 +84,8 @@ export interface Powers {
    * and this rejects. Absent: parts are run in place, in the state of the run.
    */
   runPart?(request: PartRequest): Promise<RunResult>;
+  /** True when what is left of a block of many turns should run as a part; asked between two of them. Absent: never. */
+  movesOut?(path: string): boolean;
   /**
    * Waits until an approval is over, or its time is. Meanwhile answers come to its `take`, each after `problemOf` had
    * nothing against it.

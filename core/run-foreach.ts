@@ -3,6 +3,7 @@ import { brokenBy, findBroken, goOnBreakingOff } from './broken.js';
 import { evaluate } from './evaluate.js';
 import { scopeOf, type Frame } from './frame.js';
 import type { Json, JsonObject } from './json.js';
+import type { Moving } from './moving-block.js';
 import type { ForeachStep } from './plan.js';
 import type { Powers } from './powers.js';
 import { expression, StepEnd } from './step-end.js';
@@ -16,7 +17,13 @@ export async function runForeach(
   path: string,
   frame: Frame,
   { states, powers }: { readonly states: StepStates; readonly powers: Powers },
-  runItem: (item: Json, index: number) => Promise<JsonObject>,
+  {
+    runItem,
+    moving,
+  }: {
+    readonly runItem: (item: Json, index: number) => Promise<JsonObject>;
+    readonly moving: Moving;
+  },
 ): Promise<JsonObject> {
   const items = expression(path, 'foreach', () => evaluate(step.items, scopeOf(frame)));
   if (!Array.isArray(items)) {
@@ -45,6 +52,7 @@ export async function runForeach(
     };
     const lane = async (): Promise<void> => {
       while (!broken && next < count) {
+        if (!states.has(parts[next] ?? '') && moving.isWanted()) return;
         const index = next;
         next += 1;
         try {
@@ -63,6 +71,7 @@ export async function runForeach(
     await Promise.all(Array.from({ length: Math.min(step.limit, count) }, lane));
   });
   if (broken) throw first;
+  if (next < count) return moving.run();
   return outputsOf(path, done);
 }
 

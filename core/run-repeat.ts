@@ -1,5 +1,6 @@
 /** A block again and again, until its condition holds or its limit is reached. */
 import type { Json, JsonObject } from './json.js';
+import type { Moving } from './moving-block.js';
 import type { RepeatStep } from './plan.js';
 import type { Powers } from './powers.js';
 import { StepEnd } from './step-end.js';
@@ -14,11 +15,17 @@ export async function runRepeat(
   step: RepeatStep,
   path: string,
   { states, powers }: { readonly states: StepStates; readonly powers: Powers },
-  runIteration: (index: number) => Promise<JsonObject>,
+  {
+    runIteration,
+    moving,
+  }: { readonly runIteration: (index: number) => Promise<JsonObject>; readonly moving: Moving },
 ): Promise<JsonObject> {
   const results: Json[] = [];
   for (let index = 0; index < step.limit; index += 1) {
-    if (index > 0) await pause(step, path, index, states, powers);
+    if (index > 0) {
+      if (!states.has(`${path}#${index}`) && moving.isWanted()) return moving.run();
+      await pause(step, path, index, states, powers);
+    }
     const { collected = null, isLast } = await runIteration(index);
     results.push(collected);
     if (isLast === true || (step.until === undefined && index + 1 === step.limit)) {

@@ -34,6 +34,8 @@ export interface StepState {
     readonly ends: 'failed' | 'stopped' | 'cancelled';
     readonly error?: ErrorReport;
   };
+  /** What is left of the block, or was, runs as a part of the run, whose own state tells of its steps. */
+  readonly part?: true;
   /** When a step between two starts begins the next one, ISO 8601, UTC; absent: at once. */
   readonly againAt?: string;
   /** When the pause of a `wait` is over, ISO 8601, UTC: what was settled when it began. */

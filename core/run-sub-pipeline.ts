@@ -8,6 +8,7 @@
 import { evaluateTemplate } from './evaluate.js';
 import { scopeOf, type Frame } from './frame.js';
 import type { Json, JsonObject } from './json.js';
+import { endOfPart } from './part-end.js';
 import { MAX_PLAN_BYTES, type PipelineStep } from './plan.js';
 import type { CalledPlan, PartRequest } from './powers.js';
 import { MAX_OUTPUT_BYTES, type RunResult } from './run-state.js';
@@ -32,24 +33,10 @@ export async function runSubPipeline(
   };
   assertSize(`The plan of ${path}, its inputs included,`, plan, MAX_PLAN_BYTES, path);
   const summary = summaryOf(step, path, frame);
-  const { status, outputs, error } = await runPart({ path, plan, summary });
-  if (status === 'succeeded') {
-    assertSize(`The outputs of ${path}`, outputs, MAX_OUTPUT_BYTES, path);
-    return outputs;
-  }
-  if (status === 'failed' || status === 'stopped') {
-    const report = error ?? { code: 'INTERNAL', message: `${path} ended as ${status}.` };
-    throw new StepEnd(report, status);
-  }
-  throw new StepEnd(
-    {
-      code: 'PIPELINE_CANCELLED',
-      message: `Somebody cancelled the sub-pipeline ${path}, and not the run.`,
-      hint: 'To go on, retry the run.',
-      step: path,
-    },
-    'stopped',
-  );
+  const result = await runPart({ path, plan, summary });
+  if (result.status !== 'succeeded') throw endOfPart(path, result);
+  assertSize(`The outputs of ${path}`, result.outputs, MAX_OUTPUT_BYTES, path);
+  return result.outputs;
 }
 
 /** What is null counts as not given. Values are only looked at where the checker could not know them. */

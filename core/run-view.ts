@@ -21,6 +21,8 @@ export interface StepView {
   readonly note?: string;
   /** Of an approval: who has approved what, and until when it can be. */
   readonly approval?: ApprovalState;
+  /** What is left of the block runs, or ran, as a part of the run. */
+  readonly part?: true;
   /** For a parked step: the command that decides, without the name of the program. */
   readonly decide?: string;
 }
@@ -159,7 +161,7 @@ function innerViews(step: PlanStep, path: string, listing: Listing): StepView[] 
 function viewOf(path: string, uses: string, { states, runId }: Listing): StepView {
   const step = states.get(path);
   if (step === undefined) return { path, uses, status: 'pending', attempts: 0 };
-  const { status, attempts, startedAt, endedAt, error, note, approval } = step;
+  const { status, attempts, startedAt, endedAt, error, note, approval, part } = step;
   return {
     path,
     uses: step.uses,
@@ -170,6 +172,7 @@ function viewOf(path: string, uses: string, { states, runId }: Listing): StepVie
     ...(error === undefined ? {} : { error }),
     ...(note === undefined ? {} : { note }),
     ...(approval === undefined ? {} : { approval }),
+    ...(part === undefined ? {} : { part }),
     ...(status === 'parked' ? { decide: deciding(step, path, runId) } : {}),
   };
 }

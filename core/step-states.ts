@@ -33,6 +33,10 @@ export class StepStates {
     return this.#steps.get(path);
   }
 
+  has(path: string): boolean {
+    return this.#steps.has(path);
+  }
+
   /** Throws STATE_TOO_LARGE when a step that goes on makes the state too large. */
   set(path: string, state: StepState): void {
     this.#put(path, state);

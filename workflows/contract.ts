@@ -1,5 +1,6 @@
 /** What starters and readers of a run share with the workflow: names and plain types, no behaviour. */
 import type { JsonObject } from '../core/json.js';
+import type { Frame } from '../core/frame.js';
 import type { Hook, Notice, NoticeEvent } from '../core/notice.js';
 import type { ApprovalAnswer, ApprovalState, AskedApproval } from '../core/open-approval.js';
 import type { Plan } from '../core/plan.js';
@@ -176,6 +177,8 @@ interface RunPart {
   readonly runId: string;
   /** Path of the step that it is run for; the paths of its own steps begin with it. */
   readonly path: string;
+  /** The part is a block of the run's plan, at `path`: what the block can see. */
+  readonly frame?: Frame;
   /** It was cancelled before it began: what its state has begun is ended, with its `finally`. */
   readonly cancelled?: true;
 }

@@ -5,7 +5,8 @@
  * Invariants:
  * 1. It happens only while no activity, no child and no update is under way: their results would be lost.
  * 2. A run that was cancelled ends where it is: the execution behind it would not know of the cancellation.
- * 3. Steps are held back only for moments: beside a long training a run goes on, and tries again later.
+ * 3. Steps are held back only for moments: beside a long training a run goes on, and tries again later. A block of many
+ *    turns beside it then goes on as a part of the run.
  */
 import {
   allHandlersFinished,
@@ -15,6 +16,7 @@ import {
   sleep,
   workflowInfo,
 } from '@temporalio/workflow';
+import { isInside } from '../core/plan-paths.js';
 
 /** For how long steps that could start wait for those that are under way. */
 const HOLD_MS = 10_000;
@@ -24,6 +26,10 @@ const AGAIN = { events: 1_000, bytes: 4 * 1024 * 1024 };
 
 export class Handover {
   #underWay = 0;
+  /** Since when a step of this path, or a part of the run, is under way; milliseconds since the epoch. */
+  readonly #since = new Map<string, number>();
+  /** When the last try began, which came to nothing. */
+  #triedAtMs: number | null = null;
   #isHolding = false;
   #isCancelled = false;
   /** How long the history is at least when the next try is made, the one or the other. */
@@ -48,14 +54,35 @@ export class Handover {
   }
 
   /** Runs `body`, whose result must not be lost; before, it waits while the run may be handed over. */
-  async during<T>(body: () => Promise<T>): Promise<T> {
+  async during<T>(path: string, body: () => Promise<T>): Promise<T> {
     if (this.#isWanted()) await this.#hold();
     this.#underWay += 1;
+    this.#since.set(path, Date.now());
     try {
       return await body();
     } finally {
       this.#underWay -= 1;
+      this.#since.delete(path);
     }
+  }
+
+  /**
+   * True when the rest of a block of many turns should go on with a history of its own: this one is long and cannot
+   * begin anew beside a step that takes its time, which is not in the block. Of blocks in blocks the outermost goes.
+   */
+  movesOut(path: string): boolean {
+    const { continueAsNewSuggested } = workflowInfo();
+    if (this.#triedAtMs === null || !continueAsNewSuggested || this.#isCancelled) return false;
+    const isInTheWay = (block: string): boolean =>
+      this.#longOnes().some((one) => isInside(one, block));
+    const around = [...path.matchAll(/#\d+(?=\/)/g)].map(({ index }) => path.slice(0, index));
+    return this.#longOnes().length > 0 && !isInTheWay(path) && around.every(isInTheWay);
+  }
+
+  /** What was under way before the last try, and is still. */
+  #longOnes(): string[] {
+    const triedAtMs = this.#triedAtMs ?? 0;
+    return [...this.#since].flatMap(([path, sinceMs]) => (sinceMs <= triedAtMs ? [path] : []));
   }
 
   /** As `during`, for what takes no longer than the server's answer, and need not wait. */
@@ -80,11 +107,13 @@ export class Handover {
   async #hold(): Promise<void> {
     if (!this.#isHolding) {
       this.#isHolding = true;
+      const beganMs = Date.now();
       const pause = CancellationScope.nonCancellable(() =>
         sleep(HOLD_MS, { summary: 'until the run can go on with a new history' }),
       );
       void pause.then(() => {
         this.#isHolding = false;
+        this.#triedAtMs = beganMs;
         const { historyLength, historySize } = workflowInfo();
         this.#from = { events: historyLength + AGAIN.events, bytes: historySize + AGAIN.bytes };
       });

@@ -65,18 +65,25 @@ export function createRunChild(
 }
 
 function partArgs(
-  { path, plan, steps, until }: PartRequest,
+  { path, plan, steps, until, frame }: PartRequest,
   { plan: whole, roundId, searchAttributes, deadlineMs, notify, part, carried }: RunArgs,
   place: Place,
   isCancelled: boolean,
 ): RunArgs {
   return {
-    plan: { irVersion: IR_VERSION, network: whole.network, ...plan },
+    plan: {
+      irVersion: IR_VERSION,
+      network: whole.network,
+      ...plan,
+      // A block is of the same file.
+      ...(frame === undefined ? {} : { sourceSha256: whole.sourceSha256 }),
+    },
     roundId,
     searchAttributes,
     part: {
       runId: part?.runId ?? workflowInfo().workflowId,
       path,
+      ...(frame === undefined ? {} : { frame }),
       ...(isCancelled ? { cancelled: true } : {}),
     },
     carried: {

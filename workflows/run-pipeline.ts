@@ -87,7 +87,7 @@ export async function runPipeline(args: RunArgs): Promise<RunView> {
   }
   const { part } = args;
   const run = { runId: part?.runId ?? workflowInfo().workflowId, roundId: args.roundId };
-  const prefix = part === undefined ? '' : `${part.path}/`;
+  const prefix = prefixOf(part);
   const initial: RunState = args.state ?? { steps: {} };
   let steps: ReadonlyMap<string, StepState> = new Map(Object.entries(initial.steps));
   let result: RunResult = { status: 'running', outputs: {} };
@@ -145,15 +145,17 @@ export async function runPipeline(args: RunArgs): Promise<RunView> {
   const powers: Powers = {
     runStep: async (request, note) => {
       await makeRoom(jsonSizeBytes(request.input));
-      return historyIsFull(request) ?? handover.during(() => runStep(request, note));
+      return historyIsFull(request) ?? handover.during(request.path, () => runStep(request, note));
     },
     runPart: async (request) => {
       await makeRoom(jsonSizeBytes(request));
       const full = historyIsFull(request);
       return full === null
-        ? handover.during(() => runChild(request))
+        ? handover.during(request.path, () => runChild(request))
         : { status: 'failed', outputs: {}, error: full.error };
     },
+    // A block cannot be a part of the part that it is.
+    movesOut: (path) => path !== part?.path && handover.movesOut(path),
     decide: async (path, error, untilMs) => {
       // A run whose history is from before there were decisions ended here as stopped.
       if (!patched('decide')) return null;
@@ -190,6 +192,7 @@ export async function runPipeline(args: RunArgs): Promise<RunView> {
       ...run,
       ...(until === undefined ? {} : { until }),
       ...(part === undefined ? {} : { prefix }),
+      ...(part?.frame === undefined ? {} : { frame: part.frame }),
     };
     const begin = part?.cancelled === true ? cancelled : at;
     const interpreted = (): Promise<RunResult> =>
@@ -236,6 +239,13 @@ export async function runPipeline(args: RunArgs): Promise<RunView> {
     });
   }
   return view();
+}
+
+/** How the paths of the steps of the workflow's own plan begin. */
+function prefixOf(part: RunArgs['part']): string {
+  if (part === undefined) return '';
+  if (part.frame === undefined) return `${part.path}/`;
+  return part.path.slice(0, part.path.lastIndexOf('/') + 1);
 }
 
 function at<T>(body: () => Promise<T>): Promise<T> {

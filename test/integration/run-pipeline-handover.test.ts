@@ -180,6 +180,73 @@ test('a run that is cancelled after it went on with a new history runs its `fina
   );
 });
 
+test('beside a step that takes its time a short loop goes on with a history of its own', async () => {
+  // all( long, loop(30 times look) ) -> last
+  let release = (): void => undefined;
+  const isReleased = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  const loop: PlanStep = {
+    kind: 'repeat',
+    id: 'loop',
+    key: 'loop',
+    limit: 30,
+    as: 'n',
+    collect: output('look', 'n'),
+    steps: [
+      step('look', {
+        with: [
+          ['n', expr({ op: 'name', name: 'n' })],
+          ['text', { t: 'text', parts: [text, text] }],
+        ],
+      }),
+    ],
+  };
+  const plan = largePlan(
+    {
+      kind: 'parallel',
+      key: 'all',
+      limit: 2,
+      fail: 'fast',
+      branches: [
+        { step: step('long'), needs: [] },
+        { step: loop, needs: [] },
+      ],
+    },
+    step('last', { with: [['seen', expr(output('loop', 'results'))]] }),
+  );
+  const looked: unknown[] = [];
+  let lastInput: unknown;
+  await runs.withRun(
+    {
+      plan,
+      behaviour: async (input, { call: { path } }) => {
+        if (path === 'all/long') await isReleased;
+        if (path === 'last') lastInput = input;
+        if (!path.endsWith('/look')) return {};
+        looked.push(input['n']);
+        if (looked.length === 30) release();
+        return { n: input['n'] };
+      },
+    },
+    async ({ handle }) => {
+      const view = (await handle.result()) as RunView;
+      expect(view.status).toBe('succeeded');
+      const numbers = Array.from({ length: 30 }, (_one, index) => index);
+      expect(looked).toEqual(numbers);
+      expect(lastInput).toEqual({ seen: numbers });
+      expect(view.steps.find(({ path }) => path === 'all/loop')).toMatchObject({
+        status: 'succeeded',
+        part: true,
+      });
+      // The run itself waited for the long step; the loop began its history anew as often as it had to.
+      const part = runs.client.workflow.getHandle(`${handle.workflowId}/all/loop`);
+      expect((await executionsOf(part, 2)).length).toBeGreaterThanOrEqual(2);
+      expect(await executionsOf(handle, 1)).toHaveLength(1);
+    },
+  );
+});
+
 test('1,000 iterations and 2,000 items end, each history with fewer than 10,000 events', async () => {
   const name = (of: string): Expr => ({ op: 'name', name: of });
   const loop: PlanStep = {
