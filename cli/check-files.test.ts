@@ -111,7 +111,7 @@ describe('adit check', () => {
           '',
         ].join('\n'),
       );
-      expect(err).toBe('1 warning in 1 file\n');
+      expect(err).toBe('1 warning in 1 file; docs/diagnostics.md explains each code\n');
     });
 
     it('exits 2 when they are denied', async () => {
