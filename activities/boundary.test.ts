@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { asyncLocalStorage, type Context } from '@temporalio/activity';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { NotYet, StepError } from '../core/error.js';
 import type { StepCall } from '../core/step-call.js';
@@ -81,18 +81,6 @@ describe('the boundary', () => {
     const argument = given as never;
     return asyncLocalStorage.run(activity as unknown as Context, async () => step?.(argument));
   }
-
-  it('tells the server nothing of a step that ends at once, and beats for one that goes on', async () => {
-    const beats: unknown[] = [];
-    activity.heartbeat = (details) => beats.push(details);
-    await run(async () => ({ n: 1 }));
-    expect(beats).toEqual([]);
-    await run(async () => {
-      await vi.waitUntil(() => beats.length > 1, { timeout: 10_000 });
-      return { n: 1 };
-    });
-    expect(beats.slice(0, 2)).toEqual([{ step: 'tried' }, { step: 'tried' }]);
-  });
 
   it('hands a step error to the interpreter: its code, its hint, and never to be retried here', async () => {
     const failing = run(() =>
