@@ -4,7 +4,8 @@
  *
  * A reset leaves the lock with the execution that was reset: the server ends it no more, and the run that goes on lets
  * it go by itself, to take it anew and when it ends. The lock of an execution that hands its run over is ended too: the
- * next one takes it anew, and waits where another run was faster in that moment.
+ * next one takes it anew. A run that found the lock taken, and then free, may have come upon that very moment: it holds
+ * it for a while on probation, and lets a run that is under way go first.
  */
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
 import {
@@ -13,10 +14,12 @@ import {
   defineSignal,
   getExternalWorkflowHandle,
   log,
+  patched,
   setHandler,
   sleep,
   startChild,
   workflowInfo,
+  type ChildWorkflowHandle,
 } from '@temporalio/workflow';
 import { errorMessage, type ErrorReport } from '../core/error.js';
 import { ROUND_LOCK_TYPE, type CarriedOver } from './contract.js';
@@ -25,11 +28,24 @@ import { wasReset } from './was-reset.js';
 /** Its argument is the id of the run that lets go; that of another run changes nothing. */
 const RELEASE = defineSignal<[string]>('release');
 
-/** Ends with its parent, or when that lets go. */
-export async function roundLock(): Promise<void> {
+/** A run that is under way wants its lock back; one that is not on probation changes nothing. */
+const YIELD = defineSignal('yield');
+
+/** The end of probation. */
+const KEEP = defineSignal('keep');
+
+/** Ends with its parent, or when that lets go; on probation also when a run that is under way asks for it. */
+export async function roundLock(onProbation = false): Promise<void> {
   let isReleased = false;
+  let isKept = !onProbation;
   setHandler(RELEASE, (by) => {
     isReleased ||= by === workflowInfo().parent?.workflowId;
+  });
+  setHandler(YIELD, () => {
+    isReleased ||= !isKept;
+  });
+  setHandler(KEEP, () => {
+    isKept = true;
   });
   await condition(() => isReleased);
 }
@@ -50,8 +66,11 @@ const PAUSES_MS = [1_000, 1_000];
 /** Its own lock of a moment ago: the shorter it is free, the less another run may come between. */
 const CARRIED_PAUSES_MS = Array.from({ length: 30 }, () => 100);
 
-/** Where another run was faster nevertheless. */
+/** Where another run has it nevertheless. */
 const LONG_PAUSE_MS = 30_000;
+
+/** Far longer than a run needs to go on with a new history. */
+const PROBATION_MS = 3_000;
 
 /**
  * Takes the lock for as long as this execution lives; otherwise says why the run must not go on. A run that is under
@@ -62,25 +81,54 @@ export function takeRoundLock(lockId: string, carried?: CarriedOver): Promise<Er
   // A run that is cancelled holds its lock until its `finally` is done.
   return CancellationScope.nonCancellable(async () => {
     for (let tries = 0; ; tries += 1) {
+      // A history from before has no probation.
+      const onProbation = tries > 0 && carried === undefined && patched('lock-probation');
       try {
-        await startChild(ROUND_LOCK_TYPE, {
+        const lock = await startChild(ROUND_LOCK_TYPE, {
           workflowId: lockId,
+          args: onProbation ? [true] : [],
           parentClosePolicy: 'TERMINATE',
           cancellationType: 'ABANDON',
           staticSummary: 'one run at a time for this task and hotkey',
         });
-        return null;
+        return !onProbation || (await isKept(lock)) ? null : roundIsRunning(lockId);
       } catch (error) {
         if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
         const pauseMs = pauses[tries];
         if (pauseMs === undefined && carried === undefined) return roundIsRunning(lockId);
         await releaseAfterReset(lockId, carried);
+        if (carried !== undefined) await askFor(lockId);
         if (tries === pauses.length)
           log.warn('Another run has the lock of the round; this one waits.');
         await sleep(pauseMs ?? LONG_PAUSE_MS, { summary: 'the lock of the round' });
       }
     }
   });
+}
+
+/** True when no run that is under way has asked for the lock in the time of its probation. */
+async function isKept(lock: ChildWorkflowHandle<() => Promise<void>>): Promise<boolean> {
+  const over = lock.result().then(
+    () => true,
+    () => true,
+  );
+  const summary = 'whether a run that is under way wants the lock of the round';
+  if (await Promise.race([over, sleep(PROBATION_MS, { summary }).then(() => false)])) return false;
+  try {
+    await lock.signal(KEEP);
+    return true;
+  } catch {
+    // It has ended at the last moment.
+    return false;
+  }
+}
+
+async function askFor(lockId: string): Promise<void> {
+  try {
+    await getExternalWorkflowHandle(lockId).signal(YIELD);
+  } catch {
+    // It has ended meanwhile: the next try takes it.
+  }
 }
 
 function roundIsRunning(lockId: string): ErrorReport {

@@ -106,6 +106,7 @@ describe('a run that no worker takes', () => {
         startedAt: expect.stringMatching(/^\d{4}-/),
         endedAt: null,
         parked: [],
+        approvals: [],
       },
     ]);
     const found: string[] = [];
