@@ -42,17 +42,17 @@ export async function withParts(
 }
 
 /** A call, or a block of which the rest goes on with a history of its own. */
-function isPart({ uses, part }: Pick<StepState, 'uses' | 'part'>): boolean {
+function hasPart({ uses, part }: Pick<StepState, 'uses' | 'part'>): boolean {
   return uses === CALL || part === true;
 }
 
 function isBegun(step: StepView): boolean {
-  return isPart(step) && step.status !== 'pending' && step.status !== 'skipped';
+  return hasPart(step) && step.status !== 'pending' && step.status !== 'skipped';
 }
 
 /** Workflow ids of the parts that are under way. */
 export function openParts(view: RunView): string[] {
-  const open = view.steps.filter((step) => isPart(step) && step.status === 'running');
+  const open = view.steps.filter((step) => hasPart(step) && step.status === 'running');
   return open.map(({ path }) => partId(view.runId, path));
 }
 
@@ -83,7 +83,7 @@ export async function queryWholeState(
     for (const [path, step] of Object.entries(state.steps)) {
       steps[path] = step;
       const isDone = step.status === 'skipped' || (step.status === 'succeeded' && step.outputs);
-      if (isPart(step) && (!isDone || isWanted(path))) left.push(partId(runId, path));
+      if (hasPart(step) && (!isDone || isWanted(path))) left.push(partId(runId, path));
     }
   }
   return { ...own, steps };

@@ -91,7 +91,7 @@ export function takeRoundLock(lockId: string, carried?: CarriedOver): Promise<Er
           cancellationType: 'ABANDON',
           staticSummary: 'one run at a time for this task and hotkey',
         });
-        return !onProbation || (await isKept(lock)) ? null : roundIsRunning(lockId);
+        return !onProbation || (await outlivesProbation(lock)) ? null : roundIsRunning(lockId);
       } catch (error) {
         if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
         const pauseMs = pauses[tries];
@@ -107,7 +107,7 @@ export function takeRoundLock(lockId: string, carried?: CarriedOver): Promise<Er
 }
 
 /** True when no run that is under way has asked for the lock in the time of its probation. */
-async function isKept(lock: ChildWorkflowHandle<() => Promise<void>>): Promise<boolean> {
+async function outlivesProbation(lock: ChildWorkflowHandle<() => Promise<void>>): Promise<boolean> {
   const over = lock.result().then(
     () => true,
     () => true,
