@@ -12,11 +12,11 @@ const UPDATE_TIMEOUT_MS = 15_000;
 
 /**
  * Sends what a person says to an open run, as an update whose id counts once; gives back what the run answers. Throws
- * CliFailure with the run's own words when it refuses.
+ * CliFailure with the run's own words when it refuses. `workflowId`: that part of the run in which the step is.
  */
 export async function sendAnswer(
   session: Session,
-  runId: string,
+  { runId, workflowId }: { readonly runId: string; readonly workflowId: string },
   update: string,
   answer: { readonly id: string; readonly step: string },
 ): Promise<JsonObject> {
@@ -24,7 +24,7 @@ export async function sendAnswer(
   try {
     const result: unknown = await session.client.withDeadline(Date.now() + UPDATE_TIMEOUT_MS, () =>
       session.client.workflow
-        .getHandle(runId)
+        .getHandle(workflowId)
         .executeUpdate(update, { args: [answer], updateId: answer.id }),
     );
     return isJsonObject(result) ? result : {};

@@ -25,6 +25,7 @@ import { decideCommand, parkedIn } from './parked-steps.js';
 import { printApproval, type FileOrProblem } from './print-approval.js';
 import { createPrintableOutput } from './printable-output.js';
 import { ownPerson, readAnswerFields } from './read-approval.js';
+import { workflowOf } from './run-parts.js';
 import { evidenceRoots } from './run-record.js';
 import { openSession, type Session } from './session.js';
 import { readShown, refsIn } from './shown-files.js';
@@ -39,8 +40,9 @@ export async function showApproval(
 ): Promise<void> {
   const session = await openSession(options);
   try {
-    const step = findWaiting(await readOpenRun(session, runId), given);
-    const shown = await readApproval(session, runId, step.path);
+    const view = await readOpenRun(session, runId);
+    const step = findWaiting(view, given);
+    const shown = await readApproval(session, view, step.path);
     const files = await readFiles(session, shown);
     if (options.json === true) {
       printJson({
@@ -78,8 +80,9 @@ export async function printShownFile(
 ): Promise<void> {
   const session = await openSession(options);
   try {
-    const step = findWaiting(await readOpenRun(session, runId), given);
-    const { asked } = await readApproval(session, runId, step.path);
+    const view = await readOpenRun(session, runId);
+    const step = findWaiting(view, given);
+    const { asked } = await readApproval(session, view, step.path);
     const refs = refsIn(asked.show);
     const ref = refs.find(({ name }) => name === options.file);
     if (ref === undefined) {
@@ -114,7 +117,7 @@ export async function answerApproval(
     // An answer that is repeated by its id may come when nothing waits any more: the run itself knows.
     const isRepeat = options.id !== undefined && !isWaiting(view, given);
     const step = isRepeat ? findStep(view, given) : findWaiting(view, given);
-    const shown = isRepeat ? null : await readApproval(session, runId, step.path);
+    const shown = isRepeat ? null : await readApproval(session, view, step.path);
     const fields =
       action === 'approve' && shown !== null
         ? readAnswerFields(options.field, shown.asked.fields)
@@ -129,7 +132,8 @@ export async function answerApproval(
       ...(fields === null ? {} : { fields }),
       ...(options.reason === undefined ? {} : { reason: options.reason }),
     };
-    const result = await sendAnswer(session, runId, APPROVE_UPDATE, answer);
+    const workflowId = workflowOf(view, runId, step.path);
+    const result = await sendAnswer(session, { runId, workflowId }, APPROVE_UPDATE, answer);
     const { repeated = false, approved = 0, quorum = 0 } = result;
     const { id, by, digest } = answer;
     if (options.json === true) {
@@ -149,10 +153,11 @@ export async function answerApproval(
 }
 
 /** What is shown and asked, as the run itself says it, with its digest made anew. */
-async function readApproval(session: Session, runId: string, path: string): Promise<ApprovalView> {
+async function readApproval(session: Session, view: RunView, path: string): Promise<ApprovalView> {
+  const { runId } = view;
   const shown = await session.client.withDeadline(Date.now() + QUERY_TIMEOUT_MS, () =>
     session.client.workflow
-      .getHandle(runId)
+      .getHandle(workflowOf(view, runId, path))
       .query<ApprovalView | null, [string]>(APPROVAL_QUERY, path),
   );
   if (!isJsonObject(shown)) throw notWaiting(runId, `${path} no longer waits`, []);

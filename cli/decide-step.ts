@@ -89,7 +89,7 @@ export async function decideStep(
     const decision = toDecision(answer, step.path, options, randomUUID());
     const { repeated = false } = await sendAnswer(
       session,
-      workflowOf(view, runId, step.path),
+      { runId, workflowId: workflowOf(view, runId, step.path) },
       DECIDE_UPDATE,
       decision,
     );

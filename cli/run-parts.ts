@@ -64,8 +64,8 @@ export function workflowOf(view: RunView, runId: string, path: string): string {
 }
 
 /**
- * The state of a run, with what its parts know of their steps: of those that have not succeeded, and of those that
- * `isWanted`. Throws when no worker answers.
+ * The state of a run, with what its parts know of their steps; of parts in items that have succeeded, which stay whole,
+ * only of those that `isWanted`. Throws when no worker answers.
  */
 export async function queryWholeState(
   session: Session,
@@ -74,19 +74,25 @@ export async function queryWholeState(
 ): Promise<RunState> {
   const { timeoutMs, isWanted = () => false } = options;
   const steps: { [path: string]: StepState } = {};
-  let own: RunState | null = null;
+  const decisions: { [id: string]: NonNullable<RunState['decisions']>[string] } = {};
   const left = [runId];
   for (let id = left.shift(); id !== undefined; id = left.shift()) {
     const state = await queryState(session, id, timeoutMs, id !== runId);
     if (state === null) continue;
-    own ??= state;
+    Object.assign(decisions, state.decisions);
     for (const [path, step] of Object.entries(state.steps)) {
       steps[path] = step;
-      const isDone = step.status === 'skipped' || (step.status === 'succeeded' && step.outputs);
-      if (hasPart(step) && (!isDone || isWanted(path))) left.push(partId(runId, path));
+      if (!hasPart(step) || step.status === 'skipped') continue;
+      if (!isInDoneItem(path, state.steps) || isWanted(path)) left.push(partId(runId, path));
     }
   }
-  return { ...own, steps };
+  return { steps, ...(Object.keys(decisions).length === 0 ? {} : { decisions }) };
+}
+
+function isInDoneItem(path: string, steps: RunState['steps']): boolean {
+  return [...path.matchAll(/#\d+(?=\/)/g)].some(
+    ({ index }) => steps[path.slice(0, path.indexOf('/', index))]?.status === 'succeeded',
+  );
 }
 
 /** Null for a part that never began. */

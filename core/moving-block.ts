@@ -57,3 +57,48 @@ function requestOf(
   const plan = { pipeline, sourceSha256: '', inputs: {}, steps: [block], outputs: [] };
   return { path, plan, summary: null, frame: { names, steps } };
 }
+
+/** For how long the lanes of a block wait for each other, so that its rest can move; and until they try again. */
+const DRAIN_MS = 10_000;
+const DRAIN_AGAIN_MS = 10 * 60_000;
+
+/** What the lanes of a block do before it moves: nothing of it may be under way. */
+export interface Drain {
+  /** Asked between two turns of a lane. */
+  isWanted(): boolean;
+  /** True when no turn is under way any more; false when one takes its time, which does not hold up the others. */
+  isDone(): Promise<boolean>;
+}
+
+export function createDrain(path: string, lanes: number, moving: Moving, powers: Powers): Drain {
+  let idle = 0;
+  let notBeforeMs = Number.NEGATIVE_INFINITY;
+  let tell = (): void => undefined;
+  const allIdle = new Promise<boolean>((resolve) => {
+    tell = () => resolve(true);
+  });
+  const timeIsOver = async (): Promise<boolean> => {
+    try {
+      await powers.sleep(DRAIN_MS, `${path}: until it can go on as a part`);
+    } catch (error) {
+      if (!powers.isCancellation(error)) throw error;
+    }
+    return false;
+  };
+  return {
+    isWanted: () => powers.now() >= notBeforeMs && moving.isWanted(),
+    isDone: async () => {
+      idle += 1;
+      if (idle === lanes) tell();
+      const isDone = await powers.scoped(async (stop) => {
+        const first = await Promise.race([allIdle, timeIsOver()]);
+        stop();
+        return first;
+      });
+      if (isDone) return true;
+      idle -= 1;
+      notBeforeMs = powers.now() + DRAIN_AGAIN_MS;
+      return false;
+    },
+  };
+}

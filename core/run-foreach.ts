@@ -3,7 +3,7 @@ import { brokenBy, findBroken, goOnBreakingOff } from './broken.js';
 import { evaluate } from './evaluate.js';
 import { scopeOf, type Frame } from './frame.js';
 import type { Json, JsonObject } from './json.js';
-import type { Moving } from './moving-block.js';
+import { createDrain, type Moving } from './moving-block.js';
 import type { ForeachStep } from './plan.js';
 import type { Powers } from './powers.js';
 import { expression, StepEnd } from './step-end.js';
@@ -50,9 +50,12 @@ export async function runForeach(
       states.breakOff(path, brokenBy(error));
       cancel();
     };
+    const lanes = Math.min(step.limit, count);
+    const drain = createDrain(path, lanes, moving, powers);
     const lane = async (): Promise<void> => {
       while (!broken && next < count) {
-        if (!states.has(parts[next] ?? '') && moving.isWanted()) return;
+        if (!states.has(parts[next] ?? '') && drain.isWanted() && (await drain.isDone())) return;
+        if (broken || next >= count) return;
         const index = next;
         next += 1;
         try {
@@ -68,7 +71,7 @@ export async function runForeach(
         }
       }
     };
-    await Promise.all(Array.from({ length: Math.min(step.limit, count) }, lane));
+    await Promise.all(Array.from({ length: lanes }, lane));
   });
   if (broken) throw first;
   if (next < count) return moving.run();

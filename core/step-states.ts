@@ -87,6 +87,7 @@ export class StepStates {
       startedAt: now?.startedAt ?? startedAt,
       endedAt: this.iso(),
       ...(now?.approval === undefined ? {} : { approval: now.approval }),
+      ...(now?.part === undefined ? {} : { part: now.part }),
     };
     if (error instanceof StepEnd) {
       const report =

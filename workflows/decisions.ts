@@ -50,6 +50,11 @@ export class Decisions {
     return Object.fromEntries(this.#counted);
   }
 
+  /** False while a decision is counted that its step has not yet taken up. */
+  get areTaken(): boolean {
+    return [...this.#waiters.values()].every(({ decision }) => decision === null);
+  }
+
   /** The power `decide`. */
   async wait(path: string, untilMs: number | null): Promise<StepDecision | null> {
     const waiter = this.#waiters.get(path) ?? { decision: null };

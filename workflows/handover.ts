@@ -26,6 +26,7 @@ const AGAIN = { events: 1_000, bytes: 4 * 1024 * 1024 };
 
 export class Handover {
   #underWay = 0;
+  readonly #isQuiet: () => boolean;
   /** Since when a step of this path, or a part of the run, is under way; milliseconds since the epoch. */
   readonly #since = new Map<string, number>();
   /** When the last try began, which came to nothing. */
@@ -36,7 +37,8 @@ export class Handover {
   #from = { events: 0, bytes: 0 };
 
   /** Made in the scope of the run. */
-  constructor() {
+  constructor(isQuiet: () => boolean) {
+    this.#isQuiet = isQuiet;
     CancellationScope.current().cancelRequested.catch(() => this.stay());
   }
 
@@ -49,7 +51,9 @@ export class Handover {
   /** Resolves when the run is to go on as a new execution. */
   due(): Promise<void> {
     return CancellationScope.nonCancellable(() =>
-      condition(() => this.#isHolding && this.#underWay === 0 && allHandlersFinished()),
+      condition(
+        () => this.#isHolding && this.#underWay === 0 && allHandlersFinished() && this.#isQuiet(),
+      ),
     );
   }
 

@@ -20,7 +20,7 @@ import { defineSearchAttributeKey, SearchAttributeType } from '@temporalio/commo
 import { errorMessage } from '../core/error.js';
 import { IR_VERSION } from '../core/plan.js';
 import type { PartRequest } from '../core/powers.js';
-import type { RunResult } from '../core/run-state.js';
+import type { RunResult, RunState } from '../core/run-state.js';
 import type { RunView } from '../core/run-view.js';
 import type { Abandonment } from './abandonment.js';
 import { clipSummary } from './clip-summary.js';
@@ -50,13 +50,17 @@ const ATTRIBUTES = ['AditPipeline', 'AditTask'] as const;
 export function createRunChild(
   args: RunArgs,
   run: { readonly runId: string; readonly roundId: string },
-  { place, ...told }: Told & { readonly place: Place },
+  {
+    place,
+    counted,
+    ...told
+  }: Told & { readonly place: Place; readonly counted: () => RunState['decisions'] },
 ): (request: PartRequest) => Promise<RunResult> {
   return async (request) => {
     const isCancelled = CancellationScope.current().consideredCancelled;
     // What had begun has a `finally` to run; what had not is not begun any more.
     const isOver = isCancelled && Object.keys(request.steps).length > 0;
-    const child = partArgs(request, args, place, isOver);
+    const child = partArgs(request, args, { place, decisions: counted(), isCancelled: isOver });
     if (!isOver) return runChild(request, child, run, told);
     const ended = await CancellationScope.nonCancellable(() => runChild(request, child, run, told));
     if (ended.status === 'cancelled') throw new CancelledFailure(`${request.path} was cancelled.`);
@@ -67,9 +71,17 @@ export function createRunChild(
 function partArgs(
   { path, plan, steps, until, frame }: PartRequest,
   { plan: whole, roundId, searchAttributes, deadlineMs, notify, part, carried }: RunArgs,
-  place: Place,
-  isCancelled: boolean,
+  {
+    place,
+    decisions,
+    isCancelled,
+  }: {
+    readonly place: Place;
+    readonly decisions: RunState['decisions'];
+    readonly isCancelled: boolean;
+  },
 ): RunArgs {
+  const hasDecisions = Object.keys(decisions ?? {}).length > 0;
   return {
     plan: {
       irVersion: IR_VERSION,
@@ -90,7 +102,9 @@ function partArgs(
       ...(wasReset(carried) ? { reset: true } : {}),
       ...(place.found === undefined ? {} : { queue: place.found }),
     },
-    ...(Object.keys(steps).length === 0 ? {} : { state: { steps } }),
+    ...(Object.keys(steps).length === 0 && !hasDecisions
+      ? {}
+      : { state: { steps, ...(decisions !== undefined && hasDecisions ? { decisions } : {}) } }),
     ...(until === undefined ? {} : { until }),
     ...(deadlineMs === undefined ? {} : { deadlineMs }),
     ...(notify === undefined ? {} : { notify }),
@@ -127,7 +141,8 @@ async function runChild(
       ...(args.searchAttributes ? { typedSearchAttributes: attributesOf(plan.pipeline) } : {}),
     });
     const pass = (signal: string) => (): void =>
-      void child.signal(signal).catch(() => {
+      // Said to a run that is cancelled already: the server takes nothing from a scope that is.
+      void CancellationScope.nonCancellable(() => child.signal(signal)).catch(() => {
         // It has ended meanwhile.
       });
     const stops = [abandonment.tell(pass(ABANDON_SIGNAL)), shields.tell(pass(FORCE_SIGNAL))];

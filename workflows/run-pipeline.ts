@@ -97,7 +97,7 @@ export async function runPipeline(args: RunArgs): Promise<RunView> {
   const approvals = new Approvals(decisions, () => steps);
   const abandonment = new Abandonment(args.carried?.abandoned);
   const shields = new Shields(args.carried?.forced);
-  const handover = new Handover();
+  const handover = new Handover(() => decisions.areTaken);
   const state = (): RunState => ({
     steps: Object.fromEntries(steps),
     decisions: decisions.counted,
@@ -141,7 +141,12 @@ export async function runPipeline(args: RunArgs): Promise<RunView> {
   });
   const place = createPlace(run.runId, args.carried?.queue);
   const runStep = createRunStep(args, run, { abandonment, place });
-  const runChild = createRunChild(args, run, { abandonment, place, shields });
+  const runChild = createRunChild(args, run, {
+    abandonment,
+    place,
+    shields,
+    counted: () => decisions.counted,
+  });
   const powers: Powers = {
     runStep: async (request, note) => {
       await makeRoom(jsonSizeBytes(request.input));

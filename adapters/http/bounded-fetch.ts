@@ -51,6 +51,8 @@ export interface BoundedRequest {
   readonly ca?: string;
   /** Takes the body piece by piece, for bodies too large to hold; `body` of the reply is then empty. */
   readonly onChunk?: (chunk: Buffer) => void;
+  /** The body is not read, whatever it is. */
+  readonly statusOnly?: true;
 }
 
 export interface BoundedReply {
@@ -144,7 +146,7 @@ function dispatcherFor(ca: string | undefined): Agent {
 async function readReply(
   reply: Dispatcher.ResponseData,
   place: string,
-  { maxBodyBytes, onChunk }: BoundedRequest,
+  { maxBodyBytes, onChunk, statusOnly }: BoundedRequest,
 ): Promise<BoundedReply> {
   const headers = Object.fromEntries(
     Object.entries(reply.headers).map(([name, value]) => [
@@ -162,6 +164,10 @@ async function readReply(
       'redirect',
       `${place} answered ${status}, a redirect${target === '' ? '' : ` to ${target}`}; redirects are not followed.`,
     );
+  }
+  if (statusOnly === true) {
+    reply.body.destroy();
+    return { status, headers, body: Buffer.alloc(0) };
   }
   const declared = Number(headers['content-length'] ?? '0');
   if (declared > maxBodyBytes) {

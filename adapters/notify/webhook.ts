@@ -3,14 +3,12 @@
  * receiver can tell who sent it, that nothing was changed, and whether it has had it before.
  */
 import { createHmac } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import type { Notice } from '../../core/notice.js';
 import { boundedFetch, HttpFailure, type HttpFailureKind } from '../http/bounded-fetch.js';
 import type { HookOutcome } from './notifier.js';
 
 const TIMEOUT_MS = 15_000;
-/** What it answers is not read, but must end. */
-const MAX_REPLY_BYTES = 1024 * 1024;
 /** No longer than the pause that there would be without its wish. */
 const LONGEST_WISH_MS = 10 * 60 * 1_000;
 /** A shorter one could be guessed. */
@@ -36,7 +34,9 @@ export async function postWebhook(
         ...(key === null ? {} : { 'webhook-signature': sign(key, notice.id, timestamp, body) }),
       },
       body,
-      maxBodyBytes: MAX_REPLY_BYTES,
+      // What it says besides is not read: it may be anything, and never end.
+      maxBodyBytes: 0,
+      statusOnly: true,
       timeoutMs: TIMEOUT_MS,
       signal,
     });
@@ -58,6 +58,8 @@ function sign(key: Buffer, id: string, timestamp: string, body: string): string 
 async function readSecret(file: string): Promise<Buffer | string> {
   let text: string;
   try {
+    // Reading a pipe or a device would wait for ever.
+    if (!(await stat(file)).isFile()) return `${file}, of setting notifySecretFile, is no file.`;
     text = (await readFile(file, 'utf8')).trim();
   } catch (error) {
     return `${file}, of setting notifySecretFile, cannot be read (${codeOf(error)}).`;
@@ -71,7 +73,7 @@ async function readSecret(file: string): Promise<Buffer | string> {
 
 const REASONS: Readonly<Record<Exclude<HttpFailureKind, 'unreachable'>, string>> = {
   timeout: `The webhook did not answer within ${TIMEOUT_MS / 1_000} s.`,
-  too_large: 'The webhook answered with more than 1 MiB.',
+  too_large: 'The webhook answered with too much.',
   redirect: 'The webhook answered with a redirect, which is not followed.',
   not_allowed: 'The address in notifyUrl is not allowed: https only, plain http to loopback only.',
 };
