@@ -247,6 +247,7 @@ describe('adit run', () => {
           '  - id: breaks',
           '    uses: process.run',
           '    with: { command: test -e "$IN/mended", env: { IN: "${{ inputs.folder }}" } }',
+          '  - { id: agreed, approve: { summary: "Go on?", expires: 1h } }',
           'outputs: { folder: "${{ inputs.folder }}" }',
         ].join('\n'),
       );
@@ -281,16 +282,24 @@ describe('adit run', () => {
           { path: 'gate/first', status: 'succeeded' },
           { path: 'gate/asks', status: 'succeeded' },
           { path: 'gate/breaks', status: 'failed' },
+          { path: 'gate/agreed', status: 'pending' },
         ],
       });
       const { runs } = (await json('list')) as { runs: { runId: string; pipeline: string }[] };
       expect(runs.map(({ pipeline }) => pipeline)).not.toContain('part');
       expect((await adit(['logs', runId, 'first'], { stateDir, env })).stdout).toBe('once');
       await writeFile(path.join(folder, 'mended'), '');
-      expect(await json('retry', runId)).toMatchObject({
+      const again = (await json('retry', runId, '--detach')) as { runId: string };
+      expect(again).toMatchObject({ reused: ['gate/first', 'gate/asks'] });
+      await expect
+        .poll(() => json('approve', again.runId), { timeout: 60_000, interval: 500 })
+        .toMatchObject({ approvals: [{ step: 'gate/agreed' }] });
+      expect(await json('approve', again.runId, 'gate/agreed', '--approve')).toMatchObject({
+        approved: 1,
+      });
+      expect(await json('watch', again.runId)).toMatchObject({
         status: 'succeeded',
         outputs: { folder },
-        reused: ['gate/first', 'gate/asks'],
       });
     });
 
