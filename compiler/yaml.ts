@@ -304,6 +304,7 @@ class TreeBuilder {
       this.#diagnostics.add('YAML_ALIAS', range, `there is no anchor \`&${node.source}\` above`);
       return { kind: 'scalar', value: null, range, broken: true };
     }
+    if (at === null && node?.tag?.startsWith('tag:') === true) this.#tag(node.range?.[0] ?? 0);
     // What an alias stands for is read once more; its anchors are known, and may be others by now.
     if (at === null && node?.anchor !== undefined) this.#anchors.set(node.anchor, node);
     if (isSeq<Node>(node)) {
@@ -384,6 +385,19 @@ class TreeBuilder {
     }
     const isPlain = typeof value === 'string' || typeof value === 'boolean' || value === null;
     return { kind, value: isPlain ? value : String(value), range };
+  }
+
+  /** A tag of YAML itself, before a value that begins at `start`: one of somebody's own the library tells. */
+  #tag(start: number): void {
+    const { text } = this.#diagnostics.source;
+    const [before = ''] = /!\S*(?=[^!]*$)/.exec(text.slice(Math.max(0, start - 200), start)) ?? [];
+    const at = text.lastIndexOf(before, start - 1);
+    this.#diagnostics.add(
+      'YAML_TAG',
+      { start: at, end: at + before.length },
+      'tags have no meaning in a pipeline',
+      'write the plain value, in quotes if it is meant as text',
+    );
   }
 
   #duplicate(key: string, range: Range): void {
