@@ -34,7 +34,7 @@ export async function runWait(
 }
 
 /** A server refuses a timer that no Duration can hold, again and again; nobody waits so long. */
-const LONGEST_MS = 10 * 365 * 24 * 60 * 60 * 1_000;
+export const LONGEST_WAIT_MS = 10 * 365 * 24 * 60 * 60 * 1_000;
 
 /** When a time that begins now is over, in milliseconds since the epoch. `place` names it in messages. */
 export function momentOf(
@@ -49,7 +49,7 @@ export function momentOf(
   const text = typeof value === 'string' ? value : '';
   const untilMs = isTimestamp(text) ? Date.parse(text) : Number.NaN;
   const ms = step.for === undefined ? untilMs : nowMs + (parseDuration(text) ?? Number.NaN);
-  if (ms <= nowMs + LONGEST_MS) return ms;
+  if (ms <= nowMs + LONGEST_WAIT_MS) return ms;
   const what = step.for === undefined ? 'timestamp' : 'duration';
   throw new StepEnd(
     {
