@@ -44,6 +44,13 @@ const BROKEN: CompiledTemplate = {
   literal: false,
 };
 
+/** As `${{ null }}`: a bare `null` stands for what is broken. */
+const WRITTEN_NULL: CompiledTemplate = {
+  template: { t: 'expr', expr: { op: 'lit', value: null } },
+  type: { kind: 'null' },
+  literal: false,
+};
+
 /** Compiles a value for a place of type `want`; what does not fit is reported at its own range. */
 export function compileTemplate(node: SourceNode, want: Type, place: Place): CompiledTemplate {
   const needed = want.kind === 'nullable' ? want.of : want;
@@ -52,10 +59,18 @@ export function compileTemplate(node: SourceNode, want: Type, place: Place): Com
     if (typeof node.value === 'string' && node.value.includes('${{')) {
       return compileText(node, node.value, want, place);
     }
+    if (want.kind === 'nullable' && isWrittenNull(node, place)) return WRITTEN_NULL;
     return compileLiteral(node, needed, place);
   }
   if (needed.kind === 'named' && !isWritable(needed.name)) return mismatch(node, needed, place);
   return node.kind === 'list' ? compileList(node, needed, place) : compileMap(node, needed, place);
+}
+
+/** `null` in so many words; of a place that was left empty nobody knows what was meant. */
+function isWrittenNull({ value, range }: ScalarNode, { diagnostics }: Place): boolean {
+  return (
+    value === null && /^(?:null|~)$/i.test(diagnostics.source.text.slice(range.start, range.end))
+  );
 }
 
 function compileList(
