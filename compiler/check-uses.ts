@@ -159,7 +159,11 @@ export function compileWith(
       'STEP_INPUT_MISSING',
       step.withRange,
       `${taker} needs ${missing.length === 1 ? 'the input' : 'the inputs'} ${names.join(', ')}`,
-      offered.length > 0 ? `for instance ${offered.join(', ')}` : (missing[0]?.[1].summary ?? ''),
+      offered.length > 0
+        ? `for instance ${offered.join(', ')}`
+        : missing.length > 1
+          ? 'give them under `with`'
+          : missing[0]?.[1].summary || 'give it under `with`',
     );
   }
   return bound;

@@ -10,6 +10,8 @@ export function codeHint(written: string, none: string): string {
   if (written === '*' || ['ANY', 'ALL', 'ERROR', 'EXCEPTION'].includes(word)) return none;
   if (/^(?:STOP|STOPPED|CANCEL|CANCELED|CANCELLED|TERMINATED)$/.test(word))
     return 'that is no failure: use `finally` for what must happen in any case';
+  if (word === 'RUN_DEADLINE')
+    return 'it ends the whole run, which nothing takes; every `finally` runs';
   const alike = codes.filter((code) => code.split('_').includes(word));
   return alike.length > 0 ? `there are: ${listNames(alike)}` : 'docs/errors.md has them all';
 }

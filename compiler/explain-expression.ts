@@ -122,6 +122,8 @@ export function operatorHint(op: string, types: readonly (string | undefined)[])
   if (op === '+' && has('string')) return 'convert with `string(...)`';
   if (has('bool') && has('string')) return 'write `true` and `false` without quotes';
   if (['<', '<=', '>', '>='].includes(op) && has('bool')) return 'compare twice: `a < b && b < c`';
+  if (op !== 'in' && types.every((name) => name === 'duration' || name === 'timestamp'))
+    return 'expressions do not calculate with times; they are passed on';
   if (op === 'in' || types.every(isScalar) || !types.some(isScalar)) return '';
   if (types.some((name) => name?.startsWith('list<') === true))
     return 'read one of its items, or ask with `.exists(x, …)`';

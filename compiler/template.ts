@@ -239,8 +239,9 @@ function mismatchHint(node: SourceNode, want: Type, place: Place): string {
   if (want.kind === 'string' && node.kind === 'list') return 'write it as one text';
   if (want.kind === 'list' && typeof value === 'string' && /^[\w.-]{1,40}$/.test(value))
     return `write a list: \`[${value}]\``;
-  const isQuotedNumber = typeof value === 'string' && /^-?[\d.]+$/.test(value);
-  return isQuotedNumber && ['int', 'number'].includes(want.kind) ? 'write it without quotes' : '';
+  if (want.kind !== 'int' && want.kind !== 'number') return '';
+  if (typeof value === 'string' && /^-?[\d.]+$/.test(value)) return 'write it without quotes';
+  return want.kind === 'int' ? 'write a whole number' : 'write a number';
 }
 
 function describeNode(node: SourceNode): string {
@@ -298,17 +299,19 @@ function checkExpression(
           ? 'convert with `int(...)`'
           : needed.kind === 'string' && isTextual(type)
             ? 'convert with `string(...)`'
-            : ['duration', 'timestamp'].includes(needed.kind) && type.kind === 'string'
-              ? `it may be any text; declare it as \`${needed.kind}\` where it comes from`
-              : needed.kind === 'duration' && ['int', 'number'].includes(type.kind)
-                ? 'a number has no unit; declare it as `duration` where it comes from'
-                : needed.kind === 'list' && isAssignable(type, needed.of)
-                  ? 'write a list of it: `["${{ … }}"]`'
-                  : memberOf(type, needed) !== null
-                    ? `did you mean its member \`${memberOf(type, needed)}\`?`
-                    : found.length > 0
-                      ? `for instance \`\${{ ${found[0]} }}\``
-                      : '';
+            : isConvertible(needed) && type.kind === 'string'
+              ? `convert with \`${needed.kind === 'number' ? 'double' : needed.kind}(...)\``
+              : ['duration', 'timestamp'].includes(needed.kind) && type.kind === 'string'
+                ? `it may be any text; declare it as \`${needed.kind}\` where it comes from`
+                : needed.kind === 'duration' && ['int', 'number'].includes(type.kind)
+                  ? 'a number has no unit; declare it as `duration` where it comes from'
+                  : needed.kind === 'list' && isAssignable(type, needed.of)
+                    ? 'write a list of it: `["${{ … }}"]`'
+                    : memberOf(type, needed) !== null
+                      ? `did you mean its member \`${memberOf(type, needed)}\`?`
+                      : found.length > 0
+                        ? `for instance \`\${{ ${found[0]} }}\``
+                        : '';
     place.diagnostics.add(
       'VALUE_TYPE',
       range,
@@ -318,6 +321,11 @@ function checkExpression(
     return BROKEN;
   }
   return { template: { t: 'expr', expr }, type, literal: false };
+}
+
+/** A text that holds one of these can be read as it. */
+function isConvertible({ kind }: Type): boolean {
+  return kind === 'int' || kind === 'number' || kind === 'bool';
 }
 
 /** The one member of this value that would fit; null where there is none, or more than one. */
