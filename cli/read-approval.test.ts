@@ -59,6 +59,7 @@ describe('options of `adit approve`', () => {
     [{ approve: true, reject: true, field: [] }, true, 'two answers'],
     [{ field: ['a=b'] }, true, 'none is given'],
     [{ field: [], digest: 'x' }, true, 'none is given'],
+    [{ approve: true, field: [], digest: '4b1f…' }, true, '--digest is a SHA-256'],
     [{ approve: true, field: [] }, false, 'one step of one run'],
     [{ reject: true, field: ['a=b'] }, true, 'A rejection has no fields'],
     [{ approve: true, field: [], file: 'patch' }, true, '--file prints a file'],

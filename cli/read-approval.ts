@@ -30,6 +30,11 @@ export function readAction(options: ApproveOptions, hasStep: boolean): 'approve'
     throw usage('A rejection has no fields.', 'Say why with --reason.');
   if (options.file !== undefined)
     throw usage('--file prints a file, and an answer is given.', 'Do one after the other.');
+  if (options.digest !== undefined && !/^[0-9a-f]{64}$/.test(options.digest))
+    throw usage(
+      '--digest is a SHA-256: 64 digits and letters from a to f.',
+      'Copy it whole from `adit approve RUN STEP`, which shows it.',
+    );
   return approve ? 'approve' : 'reject';
 }
 
