@@ -59,7 +59,13 @@ export async function checkFiles(
 
 /** What is wrong with a test file, and with the pipeline that it names. */
 function checkTests(content: Uint8Array, file: string): CompiledTests['mistakes'] {
-  const { mistakes, source } = compileTestFile(content, file, STEP_TYPES, namedFileReader(file));
+  const { mistakes, source } = compileTestFile(
+    content,
+    file,
+    STEP_TYPES,
+    namedFileReader(file),
+    filesOnDisk,
+  );
   return mistakes.length === 0 ? [{ source, diagnostics: [] }] : mistakes;
 }
 

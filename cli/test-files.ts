@@ -11,6 +11,7 @@ import { readPipelineFile } from './check-files.js';
 import type { TestOptions } from './commands/test.js';
 import { CliFailure, EXIT, type ExitCode } from './failure.js';
 import { clean, note, paint, print, printJson } from './output.js';
+import { filesOnDisk } from './pipeline-files.js';
 import { namedFileReader } from './read-named-file.js';
 
 /** Exit code 1 when a test fails, 2 when a file has mistakes or no test has the name that is asked for. */
@@ -76,7 +77,7 @@ async function testFile(
 ): Promise<{ report: FileReport; files: readonly string[] }> {
   const beganMs = performance.now();
   const content = await readPipelineFile(file);
-  const compiled = compileTestFile(content, file, STEP_TYPES, namedFileReader(file));
+  const compiled = compileTestFile(content, file, STEP_TYPES, namedFileReader(file), filesOnDisk);
   const results: TestResult[] = [];
   const wanted = filter?.toLowerCase() ?? '';
   for (const test of compiled.file?.tests ?? []) {

@@ -12,7 +12,7 @@ import { headOf } from '../compiler/read-map.js';
 import { Facts, FileNames, Visible, type IdPlace, type Scope } from '../compiler/scope.js';
 import { suggestHint } from '../compiler/suggest.js';
 import { bareSource } from '../compiler/template.js';
-import { BOOL, INT, printType, STRING, type Field, type Type } from '../compiler/types.js';
+import { ANY, BOOL, INT, printType, STRING, type Field, type Type } from '../compiler/types.js';
 import type { ScalarNode, SourceNode } from '../compiler/yaml.js';
 import { STEP_ERRORS } from '../core/error.js';
 import type { Expr } from '../core/expression.js';
@@ -50,11 +50,29 @@ export function assertionScope(pipeline: CheckedPipeline, names: StepNames): Sco
       ['states', { kind: 'map', of: STRING }],
       ['order', { kind: 'list', of: STRING }],
       ['seconds', INT],
+      ['shown', shownType(names)],
     ]),
     visible,
     facts: new Facts().add([...visible.own.keys()].map((id) => `steps.${id}`)),
     file: new FileNames(placesOf(names), new Set()),
   };
+}
+
+/** What approvals show, by their ids; those in items have no one value. */
+function shownType(names: StepNames): Type {
+  const approvals = names.all.flatMap(({ step, turns, calls }): [string, Type][] => {
+    if (step?.kind !== 'approve' || step.id === undefined || turns.length + calls > 0) return [];
+    const shown = step.show.map(([name]): [string, Type] => [name, ANY]);
+    return [[step.id, recordOf(`shown.${step.id}`, shown)]];
+  });
+  return recordOf('shown', approvals);
+}
+
+function recordOf(label: string, types: ReadonlyArray<readonly [string, Type]>): Type {
+  const fields = types.map(
+    ([name, type]) => [name, { type, optional: false, summary: '' }] as const,
+  );
+  return { kind: 'record', label, fields: new Map<string, Field>(fields) };
 }
 
 /** Every member may be read: one that is not there makes the assertion fail, which is what an assertion is for. */
@@ -73,8 +91,9 @@ function certain(type: Type): Type {
 
 function placesOf(names: StepNames): ReadonlyMap<string, IdPlace> {
   const places = new Map<string, IdPlace>();
-  for (const { step, turns } of names.all) {
-    if (step?.id === undefined) continue;
+  for (const { step, turns, calls } of names.all) {
+    // What a called file gives is seen through its outputs.
+    if (step?.id === undefined || calls > 0) continue;
     const blocks = turns.map((path) => names.at(path)?.step?.key ?? path);
     const hasOutputs = ['step', 'foreach', 'repeat', 'pipeline', 'approve'].includes(step.kind);
     places.set(step.id, {

@@ -13,6 +13,8 @@ export interface Course {
   readonly steps: ReadonlyMap<string, StepState>;
   /** Paths in the order of the starts. */
   readonly order: readonly string[];
+  /** What approvals have shown, by path. */
+  readonly shown: ReadonlyMap<string, JsonObject>;
   /** Simulated time, in milliseconds. */
   readonly tookMs: number;
 }
@@ -70,7 +72,7 @@ function factsOf(
   { names }: TestFile,
   { plan }: TestCase,
   { status, error, outputs }: RunResult,
-  { steps: states, order, tookMs }: Course,
+  { steps: states, order, shown, tookMs }: Course,
 ): Values {
   // Maps, since an id may be a word that every object knows.
   const steps = new Map<string, Json>();
@@ -82,8 +84,11 @@ function factsOf(
     ran.set(path, hasRun(state));
     stateOf.set(path, state.status);
   }
-  for (const { path, step, turns } of names.all) {
-    if (step?.id === undefined) continue;
+  const shownBy = new Map<string, JsonObject>();
+  for (const named of names.all) {
+    const { path, step, turns, calls } = named;
+    // An id means a step of the file itself before one of a file that it calls.
+    if (step?.id === undefined || names.find(step.id)?.named !== named) continue;
     const isOne = turns.length === 0;
     const mine = isOne ? [path] : [...states.keys()].filter((one) => matches(path, one));
     const sum = mine.reduce((so, one) => so + (starts.get(one) ?? 0), 0);
@@ -93,9 +98,11 @@ function factsOf(
     );
     starts.set(step.id, sum);
     if (!isOne) continue;
+    const seen = shown.get(path);
+    if (seen !== undefined && calls === 0) shownBy.set(step.id, seen);
     stateOf.set(step.id, stateOf.get(path) ?? 'pending');
     const own = states.get(path)?.outputs;
-    if (own !== undefined) steps.set(step.id, { ...own });
+    if (own !== undefined && calls === 0) steps.set(step.id, { ...own });
   }
   return {
     inputs: { ...plan.inputs },
@@ -113,6 +120,7 @@ function factsOf(
     starts: Object.fromEntries(starts),
     states: Object.fromEntries(stateOf),
     order: [...order],
+    shown: Object.fromEntries(shownBy),
     seconds: Math.floor(tookMs / 1_000),
   };
 }

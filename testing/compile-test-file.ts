@@ -2,12 +2,14 @@
 import type { CheckedPipeline } from '../compiler/check.js';
 import { compilePipeline } from '../compiler/compile.js';
 import { createSource, Diagnostics, type Diagnostic, type Source } from '../compiler/diagnostic.js';
+import { NO_FILES, type PipelineFiles } from '../compiler/pipeline-files.js';
 import { headOf, MapReader } from '../compiler/read-map.js';
 import type { Scope } from '../compiler/scope.js';
 import type { StepSignature } from '../compiler/step-signature.js';
 import { decodeFile, parseYaml, type SourceNode } from '../compiler/yaml.js';
 import { isTimestamp } from '../core/duration.js';
 import { assertionScope, readAssertions } from './assertions.js';
+import { readApprovals } from './approvals.js';
 import { readDecisions, readStubs, type Reading } from './outcomes.js';
 import { exactness, StepNames } from './step-names.js';
 import type { TestCase, TestFile } from './test-file.js';
@@ -39,18 +41,19 @@ const DEFAULT_NOW = '2026-01-01T00:00:00Z';
 
 const MAX_TESTS = 10_000;
 
-const KEYS = ['pipeline', 'now', 'inputs', 'values', 'steps', 'decisions', 'tests'];
-const TEST_KEYS = ['name', 'now', 'inputs', 'steps', 'decisions', 'cancel', 'expect'];
+const KEYS = ['pipeline', 'now', 'inputs', 'values', 'steps', 'decisions', 'approvals', 'tests'];
+const TEST_KEYS = ['name', 'now', 'inputs', 'steps', 'decisions', 'approvals', 'cancel', 'expect'];
 
 /**
- * Checks a test file completely, and compiles its pipeline once. `file` is its name as the author wrote it. Never throws
- * for what a file holds.
+ * Checks a test file completely, and compiles its pipeline once, with the files that it calls, which `called` reads.
+ * `file` is its name as the author wrote it. Never throws for what a file holds.
  */
 export function compileTestFile(
   content: Uint8Array | string,
   file: string,
   signatures: readonly StepSignature[],
   read: ReadNamedFile,
+  called: PipelineFiles = NO_FILES,
 ): CompiledTests {
   const bytes = typeof content === 'string' ? new TextEncoder().encode(content) : content;
   const text = decodeFile(bytes);
@@ -79,7 +82,7 @@ export function compileTestFile(
     return only();
   }
   const reader = new MapReader(root, diagnostics, { what: 'a test file', keys: KEYS });
-  const pipeline = readPipeline(reader, file, signatures, read, diagnostics);
+  const pipeline = readPipeline(reader, file, signatures, { read, called }, diagnostics);
   const tests = reader.required('tests', 'list the tests under `tests:`');
   const compiled =
     pipeline.checked === null
@@ -94,9 +97,7 @@ export function compileTestFile(
   const own = diagnostics.list();
   const mistakes = [
     ...(own.length === 0 ? [] : [{ source, diagnostics: own }]),
-    ...(pipeline.diagnostics.length === 0
-      ? []
-      : [{ source: pipeline.source, diagnostics: pipeline.diagnostics }]),
+    ...pipeline.mistakes,
   ];
   return {
     file: mistakes.length > 0 ? null : compiled,
@@ -119,7 +120,8 @@ interface NamedPipeline {
   /** Null when it cannot be read or has mistakes. */
   readonly checked: CheckedPipeline | null;
   readonly source: Source;
-  readonly diagnostics: readonly Diagnostic[];
+  readonly mistakes: CompiledTests['mistakes'];
+  /** It, and those that it calls. */
   readonly files: readonly string[];
 }
 
@@ -127,10 +129,10 @@ function readPipeline(
   reader: MapReader,
   file: string,
   signatures: readonly StepSignature[],
-  read: ReadNamedFile,
+  { read, called }: { readonly read: ReadNamedFile; readonly called: PipelineFiles },
   diagnostics: Diagnostics,
 ): NamedPipeline {
-  const none = { checked: null, source: createSource('', ''), diagnostics: [], files: [] };
+  const none = { checked: null, source: createSource('', ''), mistakes: [], files: [] };
   const written = reader.text('pipeline')?.value;
   if (reader.isReported('pipeline') || (reader.has('pipeline') && written === undefined))
     return none;
@@ -151,12 +153,19 @@ function readPipeline(
     );
     return { ...none, files: [found.file] };
   }
-  const {
-    pipeline,
-    source,
-    diagnostics: mistakes,
-  } = compilePipeline(found.content, found.file, signatures);
-  return { checked: pipeline, source, diagnostics: mistakes, files: [found.file] };
+  const { pipeline, source, files } = compilePipeline(
+    found.content,
+    found.file,
+    signatures,
+    called,
+  );
+  // Its warnings are no matter of its tests: `adit check` of the pipeline tells them.
+  const mistakes = files.flatMap((one) => {
+    const errors = one.diagnostics.filter(({ severity }) => severity === 'error');
+    return errors.length === 0 ? [] : [{ source: one.source, diagnostics: errors }];
+  });
+  const names = files.map((one) => one.source.file);
+  return { checked: pipeline, source, mistakes, files: [...new Set([found.file, ...names])] };
 }
 
 /** `x.test.yaml` tests `x.yaml`; null for another name. */
@@ -197,6 +206,7 @@ function readTests(
     inputs: readInputs(reader.get('inputs'), named.checked, reading),
     stubs: readStubs(reader.get('steps'), false, reading),
     decisions: readDecisions(reader.get('decisions'), false, reading),
+    approvals: readApprovals(reader.get('approvals'), false, reading),
     bound: new Map(),
     told: new Set(),
   };
@@ -219,6 +229,7 @@ interface Shared extends ForBinding {
   readonly now: number;
   readonly stubs: TestCase['stubs'];
   readonly decisions: TestCase['decisions'];
+  readonly approvals: TestCase['approvals'];
 }
 
 function readCases(node: SourceNode | undefined, shared: Shared): TestCase[] {
@@ -275,6 +286,7 @@ function readCase(node: SourceNode, shared: Shared): TestCase | null {
   const inputs = readInputs(reader.get('inputs'), checked, reading);
   const stubs = readStubs(reader.get('steps'), true, reading);
   const decisions = readDecisions(reader.get('decisions'), true, reading);
+  const approvals = readApprovals(reader.get('approvals'), true, reading);
   const expected = reader.required('expect', "for instance `expect: [status == 'succeeded']`");
   const assertions =
     expected === undefined ? [] : readAssertions(expected, scope, names, diagnostics);
@@ -289,6 +301,7 @@ function readCase(node: SourceNode, shared: Shared): TestCase | null {
     cancelAfterMs,
     stubs: [...byExactness(stubs), ...byExactness(shared.stubs)],
     decisions: [...byExactness(decisions), ...byExactness(shared.decisions)],
+    approvals: [...byExactness(approvals), ...byExactness(shared.approvals)],
     assertions,
   };
 }

@@ -9,7 +9,7 @@ import type { JsonObject } from '../core/json.js';
 import { codesOf, DEFECT, stopsRun } from './step-codes.js';
 import { kindOf, type StepNames } from './step-names.js';
 import { readOutputs, type Target } from './step-outputs.js';
-import type { DecisionScript, DecisionTurn, Outcome, Stub } from './test-file.js';
+import type { DecisionScript, DecisionTurn, Outcome, Script, Stub } from './test-file.js';
 import { holdsVerdict } from './written-type.js';
 
 /** What is needed to read a part of a test file. */
@@ -26,7 +26,8 @@ export function readStubs(
   own: boolean,
   reading: Reading,
 ): readonly Stub[] {
-  return readScripts(node, own, 'steps', reading, readOutcome);
+  const find = (entry: Entry): Found<Target> | null => findTarget(entry, 'steps', reading);
+  return readScripts(node, own, 'steps', reading, find, readOutcome);
 }
 
 export function readDecisions(
@@ -34,18 +35,27 @@ export function readDecisions(
   own: boolean,
   reading: Reading,
 ): readonly DecisionScript[] {
-  return readScripts(node, own, 'decisions', reading, readDecision);
+  const find = (entry: Entry): Found<Target> | null => findTarget(entry, 'decisions', reading);
+  return readScripts(node, own, 'decisions', reading, find, readDecision);
 }
 
-type ReadTurn<Turn> = (node: SourceNode, target: Target, reading: Reading) => Turn | null;
+type Found<Of> = Of & { readonly pattern: string };
 
-function readScripts<Turn>(
+const EXAMPLES = {
+  steps: 'for instance `claim: { error: COORDINATOR_CONFLICT }`',
+  decisions: 'for instance `submit: retry`',
+  approvals: 'for instance `release: approve`',
+} as const;
+
+/** Reads a map from steps to what is said of them; `find` tells of a name that cannot stand there. */
+export function readScripts<Of, Turn>(
   node: SourceNode | undefined,
   own: boolean,
-  what: 'steps' | 'decisions',
+  what: keyof typeof EXAMPLES,
   reading: Reading,
-  read: ReadTurn<Turn>,
-): (Omit<Stub, 'turns'> & { readonly turns: readonly Turn[] })[] {
+  find: (entry: Entry) => Found<Of> | null,
+  read: (node: SourceNode, target: Of, reading: Reading) => Turn | null,
+): Script<Turn>[] {
   const { diagnostics } = reading;
   if (node === undefined || isNothing(node)) return [];
   if (node.kind !== 'map') {
@@ -53,15 +63,13 @@ function readScripts<Turn>(
       'VALUE_INVALID',
       headOf(node),
       `\`${what}\` is a map from steps to what becomes of them`,
-      what === 'steps'
-        ? 'for instance `claim: { error: COORDINATOR_CONFLICT }`'
-        : 'for instance `submit: retry`',
+      EXAMPLES[what],
     );
     return [];
   }
   const seen = new Map<string, string>();
   return node.entries.flatMap((entry) => {
-    const target = findTarget(entry, what, reading);
+    const target = find(entry);
     if (target === null) return [];
     const { pattern } = target;
     const twin = seen.get(pattern);
@@ -101,7 +109,7 @@ function findTarget(
   { key, keyRange }: Entry,
   what: 'steps' | 'decisions',
   { names, signatures, diagnostics }: Reading,
-): (Target & { readonly pattern: string }) | null {
+): Found<Target> | null {
   const found = names.find(key);
   if (found === null) {
     diagnostics.add(
@@ -119,10 +127,14 @@ function findTarget(
   diagnostics.add(
     'VALUE_INVALID',
     keyRange,
-    `\`${key}\` is ${kindOf(named)}, which ${what === 'steps' ? 'runs as it is' : 'asks nobody'}`,
+    `\`${key}\` is ${kindOf(named)}, which ${what === 'steps' ? 'runs as it is' : step?.kind === 'approve' ? 'takes no decision' : 'asks nobody'}`,
     what === 'steps'
-      ? 'only steps with `uses` are replaced; name those inside it'
-      : 'decisions are for steps with `uses`',
+      ? step?.kind === 'approve'
+        ? 'answers to an approval stand under `approvals`'
+        : 'only steps with `uses` are replaced; name those inside it'
+      : step?.kind === 'approve'
+        ? 'answers to an approval stand under `approvals`'
+        : 'decisions are for steps with `uses`',
   );
   return null;
 }

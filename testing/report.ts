@@ -36,6 +36,7 @@ const CODES: { readonly [kind in TestFailure['kind']]: string } = {
   assertion: 'NOT_AS_EXPECTED',
   stub: 'STUB',
   decision: 'DECISION',
+  approval: 'APPROVAL',
   defect: 'INTERNAL',
 };
 

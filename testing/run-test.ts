@@ -17,7 +17,15 @@ import type { RunResult, StepState } from '../core/run-state.js';
 import { checkAssertions, type Course } from './check-assertions.js';
 import { matches } from './step-names.js';
 import { findProblem } from './step-outputs.js';
-import type { DecisionTurn, Outcome, Stub, TestCase, TestFailure, TestFile } from './test-file.js';
+import type {
+  AnswerTurn,
+  DecisionTurn,
+  Outcome,
+  Stub,
+  TestCase,
+  TestFailure,
+  TestFile,
+} from './test-file.js';
 import { Cancelled, VirtualTime } from './virtual-time.js';
 import { exampleOutputs, outputsType } from './written-type.js';
 
@@ -68,7 +76,8 @@ export async function runTest(file: TestFile, test: TestCase): Promise<TestResul
   const hasEnded = await world.time.pass(work);
   const ended = result as RunResult | null;
   const tookMs = world.time.nowMs - test.startsAtMs;
-  const course: Course = { steps: world.steps, order: world.order, tookMs };
+  const { steps, order, shown } = world;
+  const course: Course = { steps, order, shown, tookMs };
   const failures =
     world.failure !== null
       ? [world.failure]
@@ -82,6 +91,7 @@ class World {
   readonly time: VirtualTime;
   readonly powers: Powers;
   readonly order: string[] = [];
+  readonly shown = new Map<string, JsonObject>();
   steps: ReadonlyMap<string, StepState> = new Map();
   failure: TestFailure | null = null;
   readonly #file: TestFile;
@@ -90,7 +100,7 @@ class World {
   readonly #taken = new Map<unknown, Map<string, number>>();
   /** Run time of programs, by path. */
   readonly #ranMs = new Map<string, number>();
-  /** Parked steps for which nobody decides. */
+  /** Parked steps for which nobody decides, and approvals that nobody answers. */
   readonly #waiting = new Map<string, TestFailure>();
 
   constructor(file: TestFile, test: TestCase) {
@@ -142,10 +152,11 @@ class World {
 
   /** What the test itself says of steps and no step has taken: it tests less than it seems to. */
   unused(): TestFailure[] {
-    const { stubs, decisions } = this.#test;
+    const { stubs, decisions, approvals } = this.#test;
     return [
       ...stubs.flatMap((stub) => this.#unusedOf(stub, 'stub', 'started')),
       ...decisions.flatMap((script) => this.#unusedOf(script, 'decision', 'parked')),
+      ...approvals.flatMap((script) => this.#unusedOf(script, 'approval', 'answered')),
     ];
   }
 
@@ -153,17 +164,17 @@ class World {
     script: Pick<Stub, 'name' | 'nameRange' | 'own' | 'always'> & {
       readonly turns: readonly unknown[];
     },
-    kind: 'stub' | 'decision',
+    kind: 'stub' | 'decision' | 'approval',
     verb: string,
   ): TestFailure[] {
     if (!script.own) return [];
     const most = Math.max(0, ...(this.#taken.get(script)?.values() ?? []));
     const count = script.turns.length;
     if (script.always ? most > 0 : most >= count) return [];
-    const what = kind === 'stub' ? 'outcome' : 'decision';
+    const what = { stub: 'outcome', decision: 'decision', approval: 'answer' }[kind];
     const message =
       most === 0
-        ? `\`${script.name}\` was never ${verb}, so this says nothing`
+        ? `\`${script.name}\` was never ${kind === 'approval' ? 'asked' : verb}, so this says nothing`
         : `\`${script.name}\` was ${verb} ${times(most)}, and there are ${count} ${what}s`;
     const details = ['what is only there for other tests stands under the key of the file'];
     return [{ kind, message, details: most === 0 ? details : [], range: script.nameRange }];
@@ -304,18 +315,66 @@ class World {
     });
   }
 
-  #approve({ path, expiresMs }: OpenApproval): Promise<void> {
-    return this.time.wait<void>((resolve) => {
-      if (expiresMs !== null)
-        return this.time.after(Math.max(0, expiresMs - this.time.nowMs), () => resolve());
-      this.#waiting.set(path, {
-        kind: 'decision',
-        message: `the run waits for approval of \`${path}\`, and the test gives none`,
-        details: ['an approval without `expires` waits without end'],
-        range: this.#test.nameRange,
-      });
+  /** People answer what is shown, one after the other, until it is over or its time is. */
+  async #approve(approval: OpenApproval): Promise<void> {
+    const { path, expiresMs, asked, state } = approval;
+    this.shown.set(path, asked.show);
+    let given = 0;
+    while (!approval.isOver) {
+      const turn = this.#nextAnswer(path, given);
+      const leftMs = expiresMs === null ? Infinity : Math.max(0, expiresMs - this.time.nowMs);
+      if (expiresMs !== null && (turn === null || turn.afterMs >= leftMs))
+        return await this.time.sleep(leftMs);
+      if (turn === null) return await this.#waitForNobody(approval);
+      given += 1;
+      await this.time.sleep(turn.afterMs);
+      const { range, afterMs: _, ...said } = turn;
+      const answer = { ...said, digest: state.digest };
+      const problem = approval.problemOf(answer, this.time.nowMs);
+      if (problem !== null)
+        throw this.#end(
+          'approval',
+          `the answer of ${said.by} is refused: ${problem.message}`,
+          [problem.hint],
+          range,
+        );
+      approval.take(answer, new Date(this.time.nowMs).toISOString());
+    }
+  }
+
+  /** An answer that is no list is there once for each approval. */
+  #nextAnswer(path: string, given: number): AnswerTurn | null {
+    const { approvals } = this.#test;
+    const script = approvals.find(({ pattern }) => matches(pattern, path));
+    if (script?.always === true && given > 0) return null;
+    return this.#take<AnswerTurn>(approvals, path) ?? null;
+  }
+
+  #waitForNobody(approval: OpenApproval): Promise<void> {
+    const { path } = approval;
+    return this.time.wait<void>(() => {
+      this.#waiting.set(path, this.#unapproved(approval));
       return () => this.#waiting.delete(path);
     });
+  }
+
+  #unapproved({ path, asked, state: { approved, quorum } }: OpenApproval): TestFailure {
+    const name = this.#file.names.at(path)?.step?.id ?? path;
+    const needed = asked.fields.filter((field) => field.required && field.default === undefined);
+    const fields = needed.map((field) => `${field.name}: …`).join(', ');
+    const answer = needed.length === 0 ? 'approve' : `approve: { ${fields} }`;
+    const people = Array.from({ length: quorum }, (_, at) => `{ ${answer}, by: person-${at + 1} }`);
+    const one = needed.length === 0 ? answer : `{ ${answer} }`;
+    const example = quorum === 1 ? one : `[${people.join(', ')}]`;
+    return {
+      kind: 'approval',
+      message: `the run waits for approval of \`${path}\`, and nobody answers`,
+      details: [
+        `it has ${approved.length} of ${quorum}, and without \`expires\` it waits without end`,
+        `add to \`approvals\`: \`${/^\w+$/.test(name) ? name : `'${name}'`}: ${example}\`, or \`reject\``,
+      ],
+      range: this.#test.nameRange,
+    };
   }
 
   #undecided(path: string, { code, message }: ErrorReport, isAgain: boolean): TestFailure {

@@ -9,6 +9,8 @@ export interface NamedStep {
   readonly path: string;
   /** The blocks around that run many times, by their paths, outermost first. */
   readonly turns: readonly string[];
+  /** How many files are called on the way to it. */
+  readonly calls: number;
   /** Null for an item of a block that runs many times. */
   readonly step: PlanStep | null;
 }
@@ -25,13 +27,17 @@ export class StepNames {
   readonly #byId: ReadonlyMap<string, NamedStep>;
 
   constructor(steps: readonly PlanStep[]) {
-    this.all = entriesOf(steps, '', []);
+    this.all = entriesOf(steps, '', [], 0);
     this.#byPath = new Map(this.all.map((entry) => [entry.path, entry]));
-    this.#byId = new Map(
-      this.all.flatMap((entry) =>
-        entry.step?.id === undefined ? [] : [[entry.step.id, entry] as const],
-      ),
-    );
+    // An id is unique in its file only: that of the file itself goes before one of a file that it calls.
+    const byId = new Map<string, NamedStep>();
+    for (const entry of this.all) {
+      const id = entry.step?.id;
+      if (id === undefined) continue;
+      const known = byId.get(id);
+      if (known === undefined || entry.calls < known.calls) byId.set(id, entry);
+    }
+    this.#byId = byId;
   }
 
   /** The step that a name means, and the path that it stands for; a path goes before an id. Null without one. */
@@ -74,16 +80,20 @@ function entriesOf(
   steps: readonly PlanStep[],
   prefix: string,
   turns: readonly string[],
+  calls: number,
 ): NamedStep[] {
   return steps.flatMap((step) => {
     const path = `${prefix}${step.key}`;
     const inside = hasItems(step) ? [...turns, path] : turns;
     return [
-      { path, turns, step },
-      ...(hasItems(step) ? [{ path: `${path}#*`, turns: inside, step: null }] : []),
+      { path, turns, calls, step },
+      ...(hasItems(step) ? [{ path: `${path}#*`, turns: inside, calls, step: null }] : []),
       ...innerBlocks(step).flatMap(({ steps: inner, infix }) =>
-        entriesOf(inner, `${path}${infix}`, inside),
+        entriesOf(inner, `${path}${infix}`, inside, calls),
       ),
+      ...(step.kind === 'pipeline'
+        ? entriesOf(step.called.steps, `${path}/`, turns, calls + 1)
+        : []),
     ];
   });
 }

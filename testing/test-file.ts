@@ -31,11 +31,12 @@ export interface TestCase {
   /** What replaces steps: the test's own before those of the file, the most exact name before others. */
   readonly stubs: readonly Stub[];
   readonly decisions: readonly DecisionScript[];
+  readonly approvals: readonly ApprovalScript[];
   readonly assertions: readonly Assertion[];
 }
 
 /** What is said of the steps that one name means. */
-interface Script<Turn> {
+export interface Script<Turn> {
   /** As the author wrote it. */
   readonly name: string;
   readonly nameRange: Range;
@@ -88,6 +89,20 @@ export interface DecisionTurn {
   readonly outputs?: JsonObject;
 }
 
+/** One turn is one answer: an approval takes them until it is over. */
+export type ApprovalScript = Script<AnswerTurn>;
+
+/** What a person answers to an approval, and how long after the answer before, or after it began. */
+export interface AnswerTurn {
+  readonly range: Range;
+  readonly afterMs: number;
+  readonly action: 'approve' | 'reject';
+  readonly by: string;
+  readonly reason?: string;
+  /** Of `approve`: as the step declares them. */
+  readonly fields?: JsonObject;
+}
+
 export interface Assertion {
   readonly range: Range;
   readonly text: string;
@@ -98,7 +113,7 @@ export interface Assertion {
 
 /** Something about a test that is not as it says. */
 export interface TestFailure {
-  readonly kind: 'assertion' | 'stub' | 'decision' | 'defect';
+  readonly kind: 'assertion' | 'stub' | 'decision' | 'approval' | 'defect';
   readonly message: string;
   /** What the values were, or what to write; lines. */
   readonly details: readonly string[];

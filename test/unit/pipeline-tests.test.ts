@@ -6,6 +6,7 @@ import { STEP_TYPES } from '../../activities/registry.js';
 import { compileTestFile } from '../../testing/compile-test-file.js';
 import { printFailedTest } from '../../testing/report.js';
 import { runTest } from '../../testing/run-test.js';
+import { filesOnDisk } from '../../cli/pipeline-files.js';
 import { namedFileReader } from '../../cli/read-named-file.js';
 import { printDiagnostic } from '../../compiler/diagnostic.js';
 
@@ -14,7 +15,13 @@ const pipelines = readdirSync(folder).filter((name) => /(?<!\.test)\.yaml$/.test
 
 describe.each(pipelines)('pipelines/%s', (name) => {
   const file = join(folder, name.replace(/\.yaml$/, '.test.yaml'));
-  const compiled = compileTestFile(readFileSync(file), file, STEP_TYPES, namedFileReader(file));
+  const compiled = compileTestFile(
+    readFileSync(file),
+    file,
+    STEP_TYPES,
+    namedFileReader(file),
+    filesOnDisk,
+  );
   const reached = new Map<string, Set<string>>();
 
   it('has a test file without mistakes', () => {
