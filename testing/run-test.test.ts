@@ -147,6 +147,29 @@ expect: [status == 'succeeded', starts.a == 2, seconds == 3 * 3600]`,
     expect(failures).toEqual([]);
   });
 
+  it('gives the answers of people to an approval, and refuses those that would not count', async () => {
+    const ask = `- id: ask
+  approve: { summary: Go on?, show: { n: 1 }, fields: { lane: { one_of: [fast, slow] } }, quorum: 2, expires: 1d }`;
+    const both = await run(
+      ask,
+      `approvals: { ask: [{ approve: { lane: fast }, by: ann }, { approve: { lane: fast }, by: bob, after: 2h }] }
+expect: [steps.ask.lane == 'fast', size(steps.ask.approvals) == 2, seconds == 7200, shown.ask.n == 1]`,
+    );
+    expect(both.failures).toEqual([]);
+    const twice = await run(
+      ask,
+      `approvals: { ask: [{ approve: { lane: fast }, by: ann }, { approve: { lane: fast }, by: ann }] }\nexpect: ['true']`,
+    );
+    expect(twice.printed).toContain('ann has approved ask already');
+    const nobody = await run(ask, `expect: [seconds == 86400]`);
+    expect(nobody.statusAndCode).toBe('stopped APPROVAL_EXPIRED');
+    expect(nobody.failures).toEqual([]);
+    const no = await run(ask, `approvals: { ask: { reject: not now } }\nexpect: ['true']`);
+    expect(no.statusAndCode).toBe('stopped APPROVAL_REJECTED');
+    const endless = await run(`- approve: Go on?`, `expect: ['true']`);
+    expect(endless.printed).toContain('waits for');
+  });
+
   it('fails when a run goes round in circles', async () => {
     const { printed } = await run(
       step('a', ', on_failure: ask'),
