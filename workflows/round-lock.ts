@@ -78,6 +78,7 @@ const PROBATION_MS = 3_000;
  */
 export function takeRoundLock(lockId: string, carried?: CarriedOver): Promise<ErrorReport | null> {
   const pauses = carried === undefined ? PAUSES_MS : CARRIED_PAUSES_MS;
+  const run = CancellationScope.current();
   // A run that is cancelled holds its lock until its `finally` is done.
   return CancellationScope.nonCancellable(async () => {
     for (let tries = 0; ; tries += 1) {
@@ -100,7 +101,10 @@ export function takeRoundLock(lockId: string, carried?: CarriedOver): Promise<Er
         if (carried !== undefined) await askFor(lockId);
         if (tries === pauses.length)
           log.warn('Another run has the lock of the round; this one waits.');
-        await sleep(pauseMs ?? LONG_PAUSE_MS, { summary: 'the lock of the round' });
+        const pause = sleep(pauseMs ?? LONG_PAUSE_MS, { summary: 'the lock of the round' });
+        if (pauseMs !== undefined) await pause;
+        // One that is cancelled meanwhile has only its `finally` left, which gives back what it holds.
+        else if (await Promise.race([pause.then(() => false), isCancelled(run)])) return null;
       }
     }
   });
@@ -121,6 +125,13 @@ async function outlivesProbation(lock: ChildWorkflowHandle<() => Promise<void>>)
     // It has ended at the last moment.
     return false;
   }
+}
+
+function isCancelled(scope: CancellationScope): Promise<boolean> {
+  return scope.cancelRequested.then(
+    () => true,
+    () => true,
+  );
 }
 
 async function askFor(lockId: string): Promise<void> {

@@ -180,6 +180,38 @@ test('a run that is cancelled after it went on with a new history runs its `fina
   );
 });
 
+test('a run under way that waits for the lock of its round can be cancelled', async () => {
+  let release = (): void => undefined;
+  const isReleased = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  let begun = (): void => undefined;
+  const isBegun = new Promise<void>((resolve) => {
+    begun = resolve;
+  });
+  const lockId = `adit-round:waits-${Date.now()}`;
+  await runs.withRun(
+    {
+      plan: planOf(step('holds')),
+      behaviour: async () => {
+        begun();
+        await isReleased;
+        return {};
+      },
+      args: { lockId },
+    },
+    async ({ handle, start }) => {
+      await isBegun;
+      // As one that went on with a new history while the other took its lock.
+      const waits = await start(planOf(step('never')), { lockId, carried: {} });
+      await waits.cancel();
+      await expect(waits.result()).rejects.toMatchObject({ cause: { name: 'CancelledFailure' } });
+      release();
+      expect(await handle.result()).toMatchObject({ status: 'succeeded' });
+    },
+  );
+});
+
 test('beside a step that takes its time a short loop goes on with a history of its own', async () => {
   // all( long, loop(30 times look) ) -> last
   let release = (): void => undefined;
