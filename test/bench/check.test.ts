@@ -30,7 +30,10 @@ const cases = Object.entries(SHAPES).flatMap(([name, shape]) =>
 );
 
 test.each(cases)('$steps steps: $name', ({ name, steps, text }) => {
-  const check = (): unknown => compilePipeline(text, 'big.yaml', STEP_TYPES).diagnostics;
+  const check = (): unknown =>
+    compilePipeline(text, 'big.yaml', STEP_TYPES).diagnostics.filter(
+      ({ severity }) => severity === 'error',
+    );
   expect(check()).toEqual([]);
   parseDocument(text);
   const checkMs: number[] = [];
