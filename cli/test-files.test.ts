@@ -184,6 +184,25 @@ describe('adit test', () => {
     expect(err).toContain('The results cannot be written');
   });
 
+  it('watches the files that the pipeline calls too', async () => {
+    await write('called.yaml', 'pipeline: called\nsteps: [{ stop: { reason: enough } }]\n');
+    await write('calls.yaml', 'pipeline: calls\nsteps: [{ id: gate, pipeline: ./called.yaml }]\n');
+    const file = await write('calls.test.yaml', `tests:\n${test('it', "status == 'stopped'")}`);
+    const watching = runCommandLine(['test', file, '--watch']);
+    const watched = (count: number): Promise<true> =>
+      until(`run ${count}`, () => err.split('watching 3 files').length > count || undefined);
+    await watched(1);
+    expect(out).toBe(`ok ${file}: 1 test\n`);
+    await write('called.yaml', 'pipeline: called\nsteps: [{ wait: 1m }]\n');
+    await watched(2);
+    expect(out).toContain('FAILED it');
+    await write('called.yaml', 'pipeline: called\nsteps: [{ wait: x }]\n');
+    await watched(3);
+    expect(out).toContain('called.yaml:2:17: error:');
+    process.emit('SIGTERM', 'SIGTERM');
+    expect(await watching).toBe(130);
+  });
+
   it('watches: runs again when the tests change, when the pipeline changes, and over a broken file', async () => {
     const file = await write('a.test.yaml', `${READY}tests:\n${test('it', 'true')}`);
     const watching = runCommandLine(['test', file, '--watch']);

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { STEP_TYPES } from '../activities/registry.js';
-import { compileTestFile } from './compile-test-file.js';
+import type { PipelineFiles } from '../compiler/pipeline-files.js';
+import { compileTestFile, type ReadNamedFile } from './compile-test-file.js';
 import { printFailedTest } from './report.js';
 import { runTest, type TestResult } from './run-test.js';
 
@@ -14,13 +15,15 @@ async function run(
   steps: string,
   test: string,
   head = '',
+  called?: PipelineFiles,
 ): Promise<TestResult & { printed: string; statusAndCode: string }> {
   const pipeline = `pipeline: sample\n${head}steps:\n${indent(steps, 2)}`;
   const file = `pipeline: ./sample.yaml\ntests:\n  - name: it\n${indent(test, 4)}`;
-  const compiled = compileTestFile(file, 'sample.test.yaml', STEP_TYPES, () => ({
+  const read = (): ReturnType<ReadNamedFile> => ({
     file: 'sample.yaml',
     content: new TextEncoder().encode(pipeline),
-  }));
+  });
+  const compiled = compileTestFile(file, 'sample.test.yaml', STEP_TYPES, read, called);
   expect(compiled.mistakes.flatMap(({ diagnostics }) => diagnostics)).toEqual([]);
   const [only] = compiled.file!.tests;
   const result = await runTest(compiled.file!, only!);
@@ -168,6 +171,75 @@ expect: [steps.ask.lane == 'fast', size(steps.ask.approvals) == 2, seconds == 72
     expect(no.statusAndCode).toBe('stopped APPROVAL_REJECTED');
     const endless = await run(`- approve: Go on?`, `expect: ['true']`);
     expect(endless.printed).toContain('waits for');
+  });
+
+  it('fails when an answer of its own is left over, or nobody answers what waits without end', async () => {
+    const ask = `- { id: ask, approve: { summary: Go on?, fields: { n: { type: int } }, quorum: 2 } }`;
+    const nobody = await run(
+      ask,
+      `approvals: { ask: [{ approve: { n: 1 }, by: ann }] }\nexpect: ['true']`,
+    );
+    expect(nobody.result).toBeNull();
+    expect(nobody.printed).toContain('it has 1 of 2, and without `expires` it waits without end');
+    expect(nobody.printed).toContain(
+      'add to `approvals`: `ask: [{ approve: { n: … }, by: person-1 }, { approve: { n: … }, by: person-2 }]`, or `reject`',
+    );
+    const left = await run(ask, `approvals: { ask: [reject, reject] }\nexpect: ['true']`);
+    expect(left.printed).toContain('`ask` was answered once, and there are 2 answers');
+    const one = await run(
+      `- { id: ask, approve: { summary: Go on?, quorum: 2, expires: 1d } }`,
+      `approvals: { ask: approve }\nexpect: [error.message.contains('1 of 2'), seconds == 86400]`,
+    );
+    expect(one.failures).toEqual([]);
+    const skipped = await run(
+      `- { id: ask, if: run.id == 'no', approve: Go on? }`,
+      `approvals: { ask: approve }\nexpect: ['true']`,
+    );
+    expect(skipped.printed).toContain('`ask` was never asked, so this says nothing');
+    expect(skipped.printed).toContain('[APPROVAL]');
+  });
+
+  it('gives each item of a `foreach` the answers from the head, and iterations of a `repeat` one after the other', async () => {
+    const items = await run(
+      `- { id: each, foreach: '[1, 2]', limit: 2, steps: [{ id: ask, approve: Go on? }] }`,
+      `approvals: { 'each#1/ask': { reject, after: 2h }, ask: [{ approve, after: 1h }] }
+expect: [error.step == 'each#1/ask', "states['each#0/ask'] == 'succeeded'", seconds == 7200]`,
+    );
+    expect(items.failures).toEqual([]);
+    const turns = await run(
+      `- { id: again, repeat: { limit: 2 }, steps: [{ id: ask, approve: Go on? }] }`,
+      `approvals: { ask: [{ approve, after: 1h }, { reject: no more }] }
+expect: [error.step == 'again#1/ask', error.message.contains('no more'), seconds == 3600]`,
+    );
+    expect(turns.failures).toEqual([]);
+  });
+
+  it('runs the files that a pipeline calls in place, their steps named by path, or by an id that no file above has', async () => {
+    const content = new TextEncoder().encode(
+      'pipeline: gate\nsteps:\n  - { id: a, uses: process.run, with: { command: x } }\n  - { id: ask, approve: Go on? }\noutputs: { code: "${{ steps.a.exit_code }}" }\n',
+    );
+    const called: PipelineFiles = {
+      identify: (file) => file,
+      read: (name) => ({ identity: name, file: name, content, sha256: 'a'.repeat(64) }),
+    };
+    const steps = `- { id: one, pipeline: ./gate.yaml }\n- { id: two, pipeline: ./gate.yaml }\n- { id: last, parallel: [${step('a').slice(2)}] }`;
+    const of = (code: number): string => gives('{}').replace('exit_code: 0', `exit_code: ${code}`);
+    const { failures } = await run(
+      steps,
+      `steps: { a: { outputs: ${of(0)} }, one/a: { outputs: ${of(1)} }, two/a: { outputs: ${of(2)} } }
+approvals: { ask: approve, two/ask: { approve, by: bob } }
+expect: [status == 'succeeded', steps.one.code == 1 && steps.two.code == 2, starts.a == 1, "starts['two/a'] == 1", "order == ['one/a', 'two/a', 'last/a']", ran.ask]`,
+      '',
+      called,
+    );
+    expect(failures).toEqual([]);
+    const unsaid = await run(
+      steps,
+      `steps: { a: { outputs: ${of(0)} } }\nexpect: ['true']`,
+      '',
+      called,
+    );
+    expect(unsaid.printed).toContain('one/a: { outputs: {');
   });
 
   it('fails when a run goes round in circles', async () => {

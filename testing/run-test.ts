@@ -275,7 +275,7 @@ class World {
     const named = this.#file.names.at(path);
     const signature = this.#file.signatures.get(uses);
     const { step } = named ?? { step: null };
-    const name = step?.id ?? path.replace(/#\d+(?=\/|$)/g, '#*');
+    const name = this.#file.names.nameOf(path);
     const example =
       step?.kind === 'step' && signature !== undefined
         ? exampleOutputs(outputsType(step, signature))
@@ -359,7 +359,7 @@ class World {
   }
 
   #unapproved({ path, asked, state: { approved, quorum } }: OpenApproval): TestFailure {
-    const name = this.#file.names.at(path)?.step?.id ?? path;
+    const name = this.#file.names.nameOf(path);
     const needed = asked.fields.filter((field) => field.required && field.default === undefined);
     const fields = needed.map((field) => `${field.name}: …`).join(', ');
     const answer = needed.length === 0 ? 'approve' : `approve: { ${fields} }`;
@@ -378,7 +378,7 @@ class World {
   }
 
   #undecided(path: string, { code, message }: ErrorReport, isAgain: boolean): TestFailure {
-    const name = this.#file.names.at(path)?.step?.id ?? path;
+    const name = this.#file.names.nameOf(path);
     const again = isAgain ? 'once more, ' : '';
     return {
       kind: 'decision',

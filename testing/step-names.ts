@@ -53,6 +53,13 @@ export class StepNames {
     return this.#byPath.get(toPattern(path));
   }
 
+  /** What a test would write to mean the step at a path of a run: its id, unless that means another, or its path. */
+  nameOf(path: string): string {
+    const named = this.at(path);
+    const id = named?.step?.id;
+    return id !== undefined && this.find(id)?.named === named ? id : toPattern(path);
+  }
+
   /** The way out for a name that means nothing. */
   hint(name: string): string {
     const known = [...this.#byId.keys(), ...this.#byPath.keys()];

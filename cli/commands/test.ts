@@ -13,7 +13,10 @@ export function registerTest(program: Command): void {
     .description('Run the tests of pipelines, without a server and in simulated time.')
     .argument('<file...>', 'test files, `*.test.yaml`')
     .option('--filter <text>', 'run only the tests whose name has this text in it')
-    .option('--watch', 'run again whenever a test file or its pipeline changes')
+    .option(
+      '--watch',
+      'run again whenever a test file, its pipeline or a file that it calls changes',
+    )
     .option('--junit <file>', 'write the results as JUnit XML too')
     .option('--json', 'print { ok, passed, failed, files: [{ file, diagnostics, tests }] }')
     .addHelpText(
