@@ -1,4 +1,5 @@
 /** The parts of a run, sub-pipelines and blocks in workflows of their own, put together to the one run that they are. */
+import { isInsideEnded } from '../core/carried-state.js';
 import { isJsonObject } from '../core/json.js';
 import { isInside } from '../core/plan-paths.js';
 import type { RunState, StepState } from '../core/run-state.js';
@@ -83,16 +84,10 @@ export async function queryWholeState(
     for (const [path, step] of Object.entries(state.steps)) {
       steps[path] = step;
       if (!hasPart(step) || step.status === 'skipped') continue;
-      if (!isInDoneItem(path, state.steps) || isWanted(path)) left.push(partId(runId, path));
+      if (!isInsideEnded(path, state.steps) || isWanted(path)) left.push(partId(runId, path));
     }
   }
   return { steps, ...(Object.keys(decisions).length === 0 ? {} : { decisions }) };
-}
-
-function isInDoneItem(path: string, steps: RunState['steps']): boolean {
-  return [...path.matchAll(/#\d+(?=\/)/g)].some(
-    ({ index }) => steps[path.slice(0, path.indexOf('/', index))]?.status === 'succeeded',
-  );
 }
 
 /** Null for a part that never began. */

@@ -1,8 +1,8 @@
 /** What a person answers besides yes or no: fields of plain types, as they stand in a Plan. */
 import { canonicalJson } from './canonical-json.js';
-import { isTimestamp, parseDuration } from './duration.js';
 import { jsonSizeBytes } from './json-size.js';
 import { isJsonObject, type Json, type JsonObject } from './json.js';
+import { isOfKind } from './value-kind.js';
 
 /** A plain type: a person writes a value of it down. */
 export type AnswerType =
@@ -79,24 +79,14 @@ function printAnswerType(type: AnswerType): string {
 
 function isOfType(value: Json, type: AnswerType): boolean {
   switch (type.kind) {
-    case 'string':
-      return typeof value === 'string';
     case 'one_of':
       return type.values.some((known) => known === value);
-    case 'int':
-      return Number.isSafeInteger(value);
-    case 'number':
-      return typeof value === 'number' && Number.isFinite(value);
-    case 'bool':
-      return typeof value === 'boolean';
-    case 'duration':
-      return typeof value === 'string' && parseDuration(value) !== null;
-    case 'timestamp':
-      return typeof value === 'string' && isTimestamp(value);
     case 'list':
       return Array.isArray(value) && value.every((item) => isOfType(item, type.of));
     case 'map':
       return isJsonObject(value) && Object.values(value).every((item) => isOfType(item, type.of));
+    default:
+      return isOfKind(value, type.kind);
   }
 }
 

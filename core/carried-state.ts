@@ -13,7 +13,8 @@ export function toCarriedState(state: RunState): RunState {
   return { ...state, steps: kept };
 }
 
-function isInsideEnded(path: string, steps: RunState['steps']): boolean {
+/** True for a step inside of an item or an iteration that has succeeded: what there is to know of it stands at the item. */
+export function isInsideEnded(path: string, steps: RunState['steps']): boolean {
   for (const { index } of path.matchAll(/#\d+(?=\/)/g)) {
     const end = path.indexOf('/', index);
     if (steps[path.slice(0, end)]?.status === 'succeeded') return true;

@@ -1,6 +1,6 @@
 /** What expressions can see at one place of a plan. */
-import { evaluate } from './evaluate.js';
-import type { Expr, Scope } from './expression.js';
+import { evaluate, evaluateTemplate } from './evaluate.js';
+import type { Expr, Scope, Template } from './expression.js';
 import type { Json } from './json.js';
 import { expression, StepEnd } from './step-end.js';
 
@@ -12,6 +12,17 @@ export interface Frame {
 
 export function scopeOf(frame: Frame): Scope {
   return { ...frame.names, steps: frame.steps };
+}
+
+/** The text for people that a step has; null without one. Ends the step with EXPRESSION_FAILED when it cannot be made. */
+export function summaryOf(
+  summary: Template | undefined,
+  path: string,
+  frame: Frame,
+): string | null {
+  if (summary === undefined) return null;
+  const text = expression(path, 'summary', () => evaluateTemplate(summary, scopeOf(frame)));
+  return typeof text === 'string' ? text : null;
 }
 
 /** The value of a condition; ends the step with EXPRESSION_FAILED when it is no bool. */

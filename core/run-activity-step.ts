@@ -7,7 +7,7 @@
  */
 import { restartsStep, type ErrorReport } from './error.js';
 import { evaluateTemplate } from './evaluate.js';
-import { scopeOf, type Frame } from './frame.js';
+import { scopeOf, summaryOf, type Frame } from './frame.js';
 import { isJsonObject, type Json, type JsonObject } from './json.js';
 import { askUntilOf, parkedEnd, park, parks, startsOf } from './parking.js';
 import type { ActivityStep, RetryOptions } from './plan.js';
@@ -122,12 +122,7 @@ function evaluateInput(
     input[name] = value;
   }
   assertSize(`The input of ${path}`, input, MAX_INPUT_BYTES, path);
-  const { summary } = step;
-  const text =
-    summary === undefined
-      ? null
-      : expression(path, 'summary', () => evaluateTemplate(summary, scope));
-  return { input, summary: typeof text === 'string' ? text : null };
+  return { input, summary: summaryOf(step.summary, path, frame) };
 }
 
 /** The number of the start that is under way, or of the next one where the newest has ended. */

@@ -4,7 +4,7 @@
  */
 import { canonicalJson } from './canonical-json.js';
 import { evaluateTemplate } from './evaluate.js';
-import { scopeOf, type Frame } from './frame.js';
+import { scopeOf, summaryOf, type Frame } from './frame.js';
 import type { JsonObject } from './json.js';
 import {
   approvalNote,
@@ -83,12 +83,7 @@ function askedOf(step: ApproveStep, path: string, frame: Frame): AskedApproval {
   for (const [name, template] of step.show)
     show[name] = expression(path, `show ${name}`, () => evaluateTemplate(template, scope));
   assertSize(`What ${path} shows`, show, MAX_OUTPUT_BYTES, path);
-  const { summary } = step;
-  const text =
-    summary === undefined
-      ? null
-      : expression(path, 'summary', () => evaluateTemplate(summary, scope));
-  return { summary: typeof text === 'string' ? text : null, show, fields: step.fields };
+  return { summary: summaryOf(step.summary, path, frame), show, fields: step.fields };
 }
 
 function begin(

@@ -6,7 +6,7 @@
  * workflow it is in. What a state knows of them goes along, and the part begins from there.
  */
 import { evaluateTemplate } from './evaluate.js';
-import { scopeOf, type Frame } from './frame.js';
+import { scopeOf, summaryOf, type Frame } from './frame.js';
 import type { Json, JsonObject } from './json.js';
 import { endOfPart } from './part-end.js';
 import { MAX_PLAN_BYTES, type PipelineStep } from './plan.js';
@@ -32,7 +32,7 @@ export async function runSubPipeline(
     outputs: called.outputs,
   };
   assertSize(`The plan of ${path}, its inputs included,`, plan, MAX_PLAN_BYTES, path);
-  const summary = summaryOf(step, path, frame);
+  const summary = summaryOf(step.summary, path, frame);
   const result = await runPart({ path, plan, summary });
   if (result.status !== 'succeeded') throw endOfPart(path, result);
   assertSize(`The outputs of ${path}`, result.outputs, MAX_OUTPUT_BYTES, path);
@@ -76,10 +76,4 @@ function checkKind(
     },
     'failed',
   );
-}
-
-function summaryOf({ summary }: PipelineStep, path: string, frame: Frame): string | null {
-  if (summary === undefined) return null;
-  const text = expression(path, 'summary', () => evaluateTemplate(summary, scopeOf(frame)));
-  return typeof text === 'string' ? text : null;
 }

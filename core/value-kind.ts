@@ -35,7 +35,8 @@ function firstMisfit(parts: ReadonlyArray<readonly [string, Json, ValueKind]>): 
   return null;
 }
 
-function isOfKind(value: Json, kind: ValueKind & string): boolean {
+/** True when a value is of a kind without parts. */
+export function isOfKind(value: Json, kind: ValueKind & string): boolean {
   switch (kind) {
     case 'string':
       return typeof value === 'string';
