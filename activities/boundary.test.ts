@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { asyncLocalStorage, type Context } from '@temporalio/activity';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { z } from 'zod';
 import { NotYet, StepError } from '../core/error.js';
 import type { StepCall } from '../core/step-call.js';
@@ -64,7 +64,7 @@ describe('the boundary', () => {
   async function run(
     body: (context: StepContext) => Promise<{ n: number; text?: string }>,
     given: StepCall = call(),
-    { program }: { program?: true } = {},
+    kind: { program?: true; effect?: true } = {},
   ): Promise<unknown> {
     const stepType = defineStep({
       name: 'test.step',
@@ -73,7 +73,7 @@ describe('the boundary', () => {
       output: z.object({ n: z.number(), text: z.string().optional() }),
       defaults: { timeout: '1m' },
       errors: [],
-      ...(program === undefined ? {} : { program }),
+      ...kind,
       example: '',
       run: (_input, context) => body(context),
     });
@@ -93,6 +93,35 @@ describe('the boundary', () => {
       details: [{ retryable: true, retryAfterMs: 7 }],
     });
   });
+
+  it('tells the server nothing of a step that ends at once, and beats for one that goes on', async () => {
+    const beats: unknown[] = [];
+    activity.heartbeat = (details) => beats.push(details);
+    await run(async () => ({ n: 1 }));
+    expect(beats).toEqual([]);
+    await run(async () => {
+      await vi.waitUntil(() => beats.length > 1, { timeout: 10_000 });
+      return { n: 1 };
+    });
+    expect(beats.slice(0, 2)).toEqual([{ step: 'tried' }, { step: 'tried' }]);
+  });
+
+  it.each([{ program: true }, { effect: true }] as const)(
+    'asks the server whether the step is still its own before it does what lasts: %o',
+    async (kind) => {
+      const order: string[] = [];
+      activity.heartbeat = () => order.push('beat');
+      await run(
+        async () => {
+          order.push('step');
+          return { n: 1 };
+        },
+        call(),
+        kind,
+      );
+      expect(order).toEqual(['beat', 'step']);
+    },
+  );
 
   it('knows that after a reset a first attempt need not be the first', async () => {
     const first = async ({ firstAttempt }: StepContext) => ({ n: firstAttempt ? 1 : 0 });

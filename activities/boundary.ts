@@ -21,7 +21,10 @@ import type { Plan } from '../core/plan.js';
 import type { Adapters } from './adapters.js';
 import type { StepContext, StepType } from './step-type.js';
 
-/** How often a running step tells the server that it lives; cancellation comes back by the same way. */
+/**
+ * How often a running step tells the server that it lives; cancellation comes back by the same way. Its start says so
+ * too, so that a step which ends sooner tells it nothing: each beat costs the server a write.
+ */
 const HEARTBEAT_EVERY_MS = 1_000;
 
 /** What runs for so long is worth a record of its own before it has ended. */
@@ -106,7 +109,8 @@ async function runStep(
   };
 
   try {
-    activity.heartbeat(status);
+    // What a worker that thaws has on its hands may be another's by now: it must hear so before it does any harm.
+    if (stepType.program === true || stepType.effect === true) activity.heartbeat(status);
     await assertNetwork(call, adapters);
     const input = parse(
       stepType.input,

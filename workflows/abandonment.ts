@@ -33,26 +33,21 @@ export class Abandonment {
   }
 
   forAnything(): GivenUp {
-    return this.#when(() => true).givenUp;
-  }
-
-  /** Only what was cancelled is given up. */
-  forCancelled(scope: CancellationScope): GivenUp {
-    const { givenUp, tell } = this.#when(() => scope.consideredCancelled);
-    scope.cancelRequested.catch(tell);
-    return givenUp;
-  }
-
-  #when(holds: () => boolean): { givenUp: GivenUp; tell: () => void } {
-    let resolve: (value: null) => void = () => undefined;
-    const promise = new Promise<null>((done) => {
-      resolve = done;
+    let tell: () => void = () => undefined;
+    const promise = new Promise<null>((resolve) => {
+      tell = () => resolve(null);
     });
-    const tell = (): void => {
-      if (this.#isGiven && holds()) resolve(null);
-    };
-    this.#interested.add(tell);
-    tell();
-    return { givenUp: { promise, stop: () => this.#interested.delete(tell) }, tell };
+    return { promise, stop: this.tell(tell) };
+  }
+
+  /** As `tell`, for what is in a scope: `body` is called once that is cancelled too. */
+  tellCancelled(scope: CancellationScope, body: () => void): () => void {
+    const stop = this.tell(() => {
+      if (scope.consideredCancelled) body();
+    });
+    scope.cancelRequested.catch(() => {
+      if (this.#isGiven) body();
+    });
+    return stop;
   }
 }

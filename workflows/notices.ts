@@ -31,7 +31,7 @@ const MAX_UNDER_WAY = 500;
 /** What the execution that tells must bear in mind. */
 interface Execution {
   /** Waits until so many bytes still fit into the answer to the server. */
-  makeRoom(bytes: number): Promise<void>;
+  makeRoom(bytes: number): Promise<void> | null;
   /** Runs a body during which the run does not go on as another execution. */
   keep<T>(body: () => Promise<T>): Promise<T>;
 }

@@ -91,7 +91,6 @@ export async function runPipeline(args: RunArgs): Promise<RunView> {
   const initial: RunState = args.state ?? { steps: {} };
   let steps: ReadonlyMap<string, StepState> = new Map(Object.entries(initial.steps));
   let result: RunResult = { status: 'running', outputs: {} };
-  let stage = '';
   const view = (): RunView => toRunView(plan, steps, run, result, prefix);
   const decisions = new Decisions(initial.decisions, () => steps);
   const approvals = new Approvals(decisions, () => steps);
@@ -122,16 +121,14 @@ export async function runPipeline(args: RunArgs): Promise<RunView> {
   setHandler(defineSignal(FORCE_SIGNAL), () => shields.force());
 
   setLazyDetails(() => progressTable(view()));
-  const shownStage = createStage();
-  const show = (): void => {
+  const shownStage = createStage(() => {
     const waits = approvals.isWaiting ? ' (waits for approval)' : '';
-    const now =
-      result.status === 'running' ? `${stageOf(plan, steps, prefix)}${waits}` : result.status;
-    const moved = now !== stage;
-    stage = now;
-    if (!moved || !args.searchAttributes) return;
-    if (result.status === 'running') shownStage.show(now);
-    else shownStage.showLast(now);
+    return result.status === 'running' ? `${stageOf(plan, steps, prefix)}${waits}` : result.status;
+  });
+  const show = (): void => {
+    if (!args.searchAttributes) return;
+    if (result.status === 'running') shownStage.show();
+    else shownStage.showLast();
   };
 
   const makeRoom = createRoom();
@@ -147,11 +144,15 @@ export async function runPipeline(args: RunArgs): Promise<RunView> {
     shields,
     counted: () => decisions.counted,
   });
+  const beginStep: Powers['runStep'] = (request, note) => {
+    const full = historyIsFull(request);
+    return full === null
+      ? handover.during(request.path, () => runStep(request, note))
+      : Promise.resolve(full);
+  };
   const powers: Powers = {
-    runStep: async (request, note) => {
-      await makeRoom(jsonSizeBytes(request.input));
-      return historyIsFull(request) ?? handover.during(request.path, () => runStep(request, note));
-    },
+    runStep: (request, note) =>
+      Promise.resolve(makeRoom(jsonSizeBytes(request.input))).then(() => beginStep(request, note)),
     runPart: async (request) => {
       await makeRoom(jsonSizeBytes(request));
       const full = historyIsFull(request);

@@ -6,28 +6,31 @@ const STAGE = defineSearchAttributeKey('AditStage', SearchAttributeType.KEYWORD)
 /** Each change costs the server a write to its index of runs, which for a short step is a good part of the step. */
 const PACE_MS = 1_000;
 
-/** Shows the stage of a run as its search attribute: at once, but at most once a second, and then the newest. */
-export function createStage(): { show(stage: string): void; showLast(stage: string): void } {
-  let current = '';
+/**
+ * Shows the stage of a run as its search attribute: at once, but at most once a second, and then the newest. `find` gives
+ * the stage, and is called only when it could be shown.
+ */
+export function createStage(find: () => string): { show(): void; showLast(): void } {
   let shown = '';
   let shownAtMs = Number.NEGATIVE_INFINITY;
   let waits = false;
 
-  function upsert(): void {
-    if (current === shown) return;
-    shown = current;
+  function upsert(stage: string): void {
+    if (stage === shown) return;
+    shown = stage;
     shownAtMs = Date.now();
-    upsertSearchAttributes([{ key: STAGE, value: current }]);
+    upsertSearchAttributes([{ key: STAGE, value: stage }]);
   }
 
   return {
-    show(stage) {
-      current = stage;
+    show() {
       if (waits) return;
+      const stage = find();
+      if (stage === shown) return;
       const waitMs = shownAtMs + PACE_MS - Date.now();
       // A history from before shows each at once.
       if (waitMs <= 0 || !patched('stage-pace')) {
-        upsert();
+        upsert(stage);
         return;
       }
       waits = true;
@@ -36,12 +39,11 @@ export function createStage(): { show(stage: string): void; showLast(stage: stri
       );
       void pause.then(() => {
         waits = false;
-        upsert();
+        upsert(find());
       });
     },
-    showLast(stage) {
-      current = stage;
-      upsert();
+    showLast() {
+      upsert(find());
     },
   };
 }
