@@ -1,3 +1,4 @@
+import path from 'node:path';
 import {
   bundleWorkflowCode,
   type Logger,
@@ -11,11 +12,13 @@ import {
  */
 const FEWER_FRAMES = 'Error.stackTraceLimit = 4; ';
 
-/** Bundles the workflow code for the sandbox. The bundle and the worker must be of the same SDK version. */
+/** Bundles the workflow code for the sandbox, with its `shared-modules` beside it. The bundle and the worker must be of the same SDK version. */
 export async function bundleWorkflows(options: {
   readonly workflowsPath: string;
   readonly logger: Logger;
 }): Promise<WorkflowBundleWithSourceMap> {
-  const bundle = await bundleWorkflowCode(options);
+  const { dir, ext } = path.parse(options.workflowsPath);
+  const preloadModules = [path.join(dir, `shared-modules${ext}`)];
+  const bundle = await bundleWorkflowCode({ ...options, preloadModules });
   return { ...bundle, code: `${FEWER_FRAMES}${bundle.code}` };
 }

@@ -1,3 +1,4 @@
+import { readdirSync, readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { bundleOfWorkingTree } from '../support/workflow-bundle.js';
 
@@ -21,4 +22,19 @@ test('the workflow bundle holds Temporal, core and workflows, and nothing else',
     'nexus-rpc',
   ]);
   expect([...folders].toSorted()).toEqual(['core', 'workflows']);
+});
+
+test('all of core is loaded once for the runs of a worker, and keeps no state between them', async () => {
+  const { code } = await bundleOfWorkingTree();
+  expect(code).toMatch(/preloadModules\(\) \{\s+__webpack_require__\([^)]*shared-modules\.ts"\)/);
+  const folder = new URL('../../core/', import.meta.url);
+  const files = readdirSync(folder).filter((file) => /(?<!\.test)\.ts$/.test(file));
+  expect(files.length).toBeGreaterThan(20);
+  for (const file of files) {
+    const text = readFileSync(new URL(file, folder), 'utf8');
+    // What could change: a variable, and a list, an object or a collection that begins empty.
+    expect(text, file).not.toMatch(
+      /^(?:export )?(?:let|var) |^(?:export )?const \w+(?:: [^=]+)? = (?:new \w+\(\)|\[\]|\{\});/m,
+    );
+  }
 });
