@@ -102,6 +102,7 @@ export async function startExecution(
     evidence: createEvidence(session.settings.stateDir).directory(runId),
   };
   const task = plan.inputs['task'];
+  const [first] = args.state === undefined ? plan.steps : [];
   const keyword = (name: (typeof SEARCH_ATTRIBUTES)[number]) =>
     defineSearchAttributeKey(name, SearchAttributeType.KEYWORD);
   await session.client.workflow.start(WORKFLOW_TYPE, {
@@ -119,6 +120,7 @@ export async function startExecution(
             ...(typeof task === 'string'
               ? [{ key: keyword('AditTask'), value: task.slice(0, 200) }]
               : []),
+            ...(first === undefined ? [] : [{ key: keyword('AditStage'), value: first.key }]),
           ],
         }
       : {}),

@@ -121,10 +121,11 @@ export async function runPipeline(args: RunArgs): Promise<RunView> {
   setHandler(defineSignal(FORCE_SIGNAL), () => shields.force());
 
   setLazyDetails(() => progressTable(view()));
+  const isFirst = part === undefined && args.carried === undefined;
   const shownStage = createStage(() => {
     const waits = approvals.isWaiting ? ' (waits for approval)' : '';
     return result.status === 'running' ? `${stageOf(plan, steps, prefix)}${waits}` : result.status;
-  });
+  }, isFirst);
   const show = (): void => {
     if (!args.searchAttributes) return;
     if (result.status === 'running') shownStage.show();

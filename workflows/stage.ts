@@ -1,5 +1,11 @@
 import { defineSearchAttributeKey, SearchAttributeType } from '@temporalio/common';
-import { CancellationScope, patched, sleep, upsertSearchAttributes } from '@temporalio/workflow';
+import {
+  CancellationScope,
+  patched,
+  sleep,
+  upsertSearchAttributes,
+  workflowInfo,
+} from '@temporalio/workflow';
 
 const STAGE = defineSearchAttributeKey('AditStage', SearchAttributeType.KEYWORD);
 
@@ -8,11 +14,16 @@ const PACE_MS = 1_000;
 
 /**
  * Shows the stage of a run as its search attribute: at once, but at most once a second, and then the newest. `find` gives
- * the stage, and is called only when it could be shown.
+ * the stage, and is called only when it could be shown. `isFirst`: nothing of the run has been shown by a workflow yet.
  */
-export function createStage(find: () => string): { show(): void; showLast(): void } {
-  let shown = '';
-  let shownAtMs = Number.NEGATIVE_INFINITY;
+export function createStage(
+  find: () => string,
+  isFirst: boolean,
+): { show(): void; showLast(): void } {
+  // Whoever starts a run gives it the stage that it begins with, which saves its first step an event.
+  const given = isFirst ? workflowInfo().typedSearchAttributes.get(STAGE) : undefined;
+  let shown = given ?? '';
+  let shownAtMs = given === undefined ? Number.NEGATIVE_INFINITY : Date.now();
   let waits = false;
 
   function upsert(stage: string): void {

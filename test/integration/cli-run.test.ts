@@ -23,11 +23,11 @@ import type { Plan } from '../../core/plan.js';
 const plan: Plan = {
   irVersion: 1,
   pipeline: 'nothing-to-do',
-  summary: 'A plan without steps.',
+  summary: 'A plan that stops at once.',
   sourceSha256: '0'.repeat(64),
   network: { coordinator: '', hotkey: '' },
   inputs: { task: 'some-task' },
-  steps: [],
+  steps: [{ kind: 'stop', key: 'enough', reason: { t: 'value', value: 'Nothing to do.' } }],
   outputs: [],
 };
 
@@ -102,7 +102,7 @@ describe('a run that no worker takes', () => {
         roundId: runId,
         pipeline: 'nothing-to-do',
         status: 'running',
-        stage: '',
+        stage: 'enough',
         startedAt: expect.stringMatching(/^\d{4}-/),
         endedAt: null,
         parked: [],
