@@ -1,6 +1,15 @@
 import { spawn } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
-import { identify, look, readPidNamespace, readProcesses, readStat } from './process-table.js';
+import {
+  ageMs,
+  identify,
+  isFork,
+  look,
+  readPidNamespace,
+  readProcesses,
+  readStat,
+  type ProcessStat,
+} from './process-table.js';
 
 describe('the process table', () => {
   it('knows this process, its parent and its namespace', async () => {
@@ -53,5 +62,25 @@ describe('the process table', () => {
     await new Promise((resolve) => child.stdout.once('data', resolve));
     expect(await readStat(child.pid ?? 0)).toMatchObject({ parent: process.pid });
     child.kill('SIGKILL');
+  });
+
+  it('tells a fork from the program that it became, and knows who is older', async () => {
+    const shell = spawn('sh', ['-c', '(read wait; exec sleep 60) <&0 & echo $!; wait'], {
+      stdio: ['pipe', 'pipe', 'ignore'],
+    });
+    const pid = await new Promise<number>((resolve) =>
+      shell.stdout.once('data', (data: Buffer) => resolve(Number(String(data)))),
+    );
+    const statOf = async (of: number): Promise<ProcessStat> => {
+      const stat = await readStat(of);
+      if (stat === null) throw new Error('not alive');
+      return stat;
+    };
+    expect(isFork(await statOf(pid))).toBe(true);
+    expect(isFork(await statOf(shell.pid ?? 0))).toBe(false);
+    expect(ageMs(await statOf(pid))).toBeLessThanOrEqual(ageMs(await statOf(process.pid)));
+    shell.stdin.write('go\n');
+    while (isFork(await statOf(pid)));
+    process.kill(pid, 'SIGKILL');
   });
 });

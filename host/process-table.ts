@@ -22,6 +22,8 @@ export interface ProcessStat {
   readonly parent: number;
   readonly group: number;
   readonly startTicks: number;
+  /** What the kernel notes of it, as bits. */
+  readonly flags: number;
 }
 
 /** A living process; null when there is none or it is a zombie. */
@@ -39,8 +41,34 @@ function readStatNow(pid: number): ProcessStat | null {
     parent: Number(fields[1]),
     group: Number(fields[2]),
     startTicks: Number(fields[19]),
+    flags: Number(fields[6]),
   };
 }
+
+/** PF_FORKNOEXEC of the kernel: set by a fork, cleared by an exec. */
+const IS_FORK = 0x40;
+
+/**
+ * True for a process that is what it was forked as: it has the handlers of its parent, perhaps only until it becomes
+ * another program. The look that `stat` is of must come before the one at its handlers.
+ */
+export function isFork({ pid, flags }: ProcessStat): boolean {
+  // An exec clears the flag before it drops the handlers, and shows the new command line after that.
+  return (flags & IS_FORK) !== 0 || readProcFile(`/proc/${pid}/cmdline`) === '';
+}
+
+/** The same on every Linux that Node runs on. */
+const TICKS_PER_SECOND = 100;
+
+/** For how long a process has lived, in milliseconds; time in which the machine slept may be missing. */
+export function ageMs({ startTicks }: ProcessStat): number {
+  // Not by /proc/uptime, which in some containers is that of the container.
+  ownStartTicks ??= readStatNow(process.pid)?.startTicks ?? 0;
+  const sinceOwnStartMs = ((startTicks - ownStartTicks) / TICKS_PER_SECOND) * 1_000;
+  return process.uptime() * 1_000 - sinceOwnStartMs;
+}
+
+let ownStartTicks: number | undefined;
 
 /** So many processes are read before others get their turn. */
 const READ_AT_ONCE = 200;

@@ -134,33 +134,59 @@ describe.each([...found.values()])('a program tree at level $level', (containmen
     expect(read('exit')).toBe('');
   });
 
-  // A child that the machine leaves waiting for more than 100 ms between fork and exec is taken for a program: seen under load.
-  it(
-    'gives a signal to no child that is just about to become another program',
-    { retry: 3 },
-    async () => {
-      // Its child handles what it handles itself, for as long as it takes to become `sleep`: here a while.
-      const tree = await start(
-        `exec python3 -c 'import os, signal, time
-signal.signal(signal.SIGUSR1, lambda *_: open("warned", "a").write("warned"))
-open("ready", "w").close()
-while True:
+  /** What makes a trainer in Python that handles USR1, and notes in `warned` who did. */
+  const TRAINER = `import os, signal, time
+def warned(*_):
+    with open("warned", "a") as file: file.write("%d " % os.getpid())
+signal.signal(signal.SIGUSR1, warned)
+def fork(body):
     pid = os.fork()
-    if pid == 0:
-        time.sleep(0.01)
-        os.execv("/bin/sleep", ["sleep", "0.01"])
+    if pid == 0: body()
+    return pid
+`;
+  const startTrainer = (body: string): Promise<TreeRecord> => {
+    writeFileSync(file('trainer.py'), `${TRAINER}${body}`);
+    return start('exec python3 trainer.py');
+  };
+
+  it('gives a signal to no child that is just about to become another program', async () => {
+    // Its child handles what it handles itself, for as long as it takes to become `sleep`: now and then long.
+    const tree = await startTrainer(`
+open("pid", "w").write("%d " % os.getpid())
+forks = 0
+def become(): time.sleep(0.4 if forks % 8 == 0 else 0.01); os.execv("/bin/sleep", ["sleep", "0.01"])
+while True:
+    pid = fork(become)
+    forks += 1
     if os.waitpid(pid, 0)[1] != 0: open("killed", "a").write("killed")
-'`,
-      );
+`);
+    await until(() => read('pid').endsWith(' '));
+    const signals: Promise<number>[] = [];
+    for (let turn = 0; turn < 250; turn += 1) {
+      signals.push(signalTree(tree, 'SIGUSR1'));
+      await sleep(5);
+    }
+    await Promise.all(signals);
+    await until(() => read('warned') !== '');
+    expect(read('killed')).toBe('');
+    expect([...new Set(read('warned').split(' '))]).toEqual([read('pid').trim(), '']);
+  });
+
+  it.runIf(containment.level === 'processGroup')(
+    'gives a signal to a child that stays what it was forked as',
+    async () => {
+      const tree = await startTrainer(`
+fork(lambda: [time.sleep(0.01) for _ in iter(int, 1)])
+open("ready", "w").close()
+while True: time.sleep(0.01)
+`);
       await until(() => existsSync(file('ready')));
-      const signals: Promise<number>[] = [];
-      for (let turn = 0; turn < 250; turn += 1) {
-        signals.push(signalTree(tree, 'SIGUSR1'));
-        await sleep(5);
-      }
-      await Promise.all(signals);
+      const sent = signalTree(tree, 'SIGUSR1');
       await until(() => read('warned') !== '');
-      expect(read('killed')).toBe('');
+      expect(await sent).toBe(2);
+      await until(() => read('warned').trim().split(' ').length === 2);
+      // It is not young any more: nobody waits.
+      expect(await signalTree(tree, 'SIGUSR1')).toBe(2);
     },
   );
 

@@ -17,7 +17,9 @@ import { StepError } from '../core/error.js';
 import { CGROUP_PREFIX, type Containment, type ContainmentLevel } from './containment.js';
 import { scanNamespaces, scanProcesses } from './process-scan.js';
 import {
+  ageMs,
   identify,
+  isFork,
   look,
   readPidNamespace,
   readProcesses,
@@ -202,30 +204,36 @@ async function cgroupFolders(cgroup: string): Promise<string[]> {
   return folders;
 }
 
-/** What has not become another program after this time was not about to. */
-const SETTLED_AFTER_MS = 100;
+/** A fork that has not become another program at this age was not about to. Also where it waits long for a processor. */
+const SETTLED_AFTER_MS = 3_000;
+const SETTLED_POLL_MS = 50;
 
 /**
  * Sends a signal that a program may expect, such as USR1 before a limit. Only processes that handle it get it: the
  * shell around a trainer, or its helpers, would die of it. A child handles between fork and exec what its parent
- * handles, so who does is asked twice. KILL, STOP and CONT go to all, at once. Returns how many got it.
+ * handles, and would die of it as the other program: a fork gets it only when it has stayed one. KILL, STOP and CONT
+ * go to all, at once. Returns how many got it, when that is settled for all that there were.
  */
 export async function signalTree(tree: TreeRecord, signal: NodeJS.Signals): Promise<number> {
   const members = await findMembers(tree);
   if (SIGNALS_FOR_ALL.has(signal)) return members.filter(({ pid }) => send(pid, signal)).length;
   const number = signalNumber(signal);
   const shim = shimOf(tree);
-  const handling = members.filter(
-    ({ pid }) => pid !== tree.leader.pid && pid !== shim.pid && handlesSignal(pid, number),
-  );
-  if (handling.length === 0) return 0;
-  await sleep(SETTLED_AFTER_MS);
-  let sent = 0;
-  for (const { pid, startTicks } of handling) {
-    const isSame = (await readStat(pid))?.startTicks === startTicks;
-    if (isSame && handlesSignal(pid, number) && send(pid, signal)) sent += 1;
+  let asked = members.filter(({ pid }) => pid !== tree.leader.pid && pid !== shim.pid);
+  for (let sent = 0; ;) {
+    const young: ProcessStat[] = [];
+    for (const { pid, startTicks } of asked) {
+      const stat = await readStat(pid);
+      if (stat?.startTicks !== startTicks) continue;
+      const isUnsettled = isFork(stat) && ageMs(stat) < SETTLED_AFTER_MS;
+      if (!handlesSignal(pid, number)) continue;
+      if (isUnsettled) young.push(stat);
+      else if (send(pid, signal)) sent += 1;
+    }
+    if (young.length === 0) return sent;
+    await sleep(SETTLED_POLL_MS);
+    asked = young;
   }
-  return sent;
 }
 
 const SIGNALS_FOR_ALL: ReadonlySet<NodeJS.Signals> = new Set(['SIGKILL', 'SIGSTOP', 'SIGCONT']);
