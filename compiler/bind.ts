@@ -1,12 +1,11 @@
 /** A checked pipeline and the inputs of a run to a Plan. */
 import { parseDocument } from 'yaml';
-import { parseDuration } from '../core/duration.js';
 import { isJsonObject, type Json } from '../core/json.js';
 import { IR_VERSION, MAX_PLAN_BYTES, type Network, type Plan } from '../core/plan.js';
+import { isOfKind } from '../core/value-kind.js';
 import type { CheckedInput, CheckedPipeline } from './check.js';
 import { Diagnostics, type Diagnostic, type Source } from './diagnostic.js';
 import { suggestHint } from './suggest.js';
-import { isTimestamp } from '../core/duration.js';
 import { printType, type Type } from './types.js';
 import { VALUES } from './values.js';
 import { toJson } from './yaml.js';
@@ -214,19 +213,14 @@ export function findProblem(value: Json, type: Type, path: string): string | nul
   const wrong = `takes ${printType(type)}${at}, not ${describe(value)}`;
   switch (type.kind) {
     case 'string':
-      return typeof value === 'string' ? null : wrong;
+    case 'int':
+    case 'number':
+    case 'bool':
+    case 'duration':
+    case 'timestamp':
+      return isOfKind(value, type.kind) ? null : wrong;
     case 'one_of':
       return type.values.some((known) => known === value) ? null : wrong;
-    case 'int':
-      return Number.isSafeInteger(value) ? null : wrong;
-    case 'number':
-      return typeof value === 'number' && Number.isFinite(value) ? null : wrong;
-    case 'bool':
-      return typeof value === 'boolean' ? null : wrong;
-    case 'duration':
-      return typeof value === 'string' && parseDuration(value) !== null ? null : wrong;
-    case 'timestamp':
-      return typeof value === 'string' && isTimestamp(value) ? null : wrong;
     case 'list':
       if (!Array.isArray(value)) return wrong;
       return firstOf(value.map((item, index) => findProblem(item, type.of, `${path}[${index}]`)));
