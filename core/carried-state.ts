@@ -1,3 +1,4 @@
+import { turnsAround } from './plan-paths.js';
 import type { RunState, StepState } from './run-state.js';
 
 /**
@@ -15,9 +16,5 @@ export function toCarriedState(state: RunState): RunState {
 
 /** True for a step inside of an item or an iteration that has succeeded: what there is to know of it stands at the item. */
 export function isInsideEnded(path: string, steps: RunState['steps']): boolean {
-  for (const { index } of path.matchAll(/#\d+(?=\/)/g)) {
-    const end = path.indexOf('/', index);
-    if (steps[path.slice(0, end)]?.status === 'succeeded') return true;
-  }
-  return false;
+  return turnsAround(path).some(({ turn }) => steps[turn]?.status === 'succeeded');
 }

@@ -29,6 +29,16 @@ export function isInside(path: string, block: string): boolean {
   return path.startsWith(`${block}/`) || path.startsWith(`${block}#`);
 }
 
+/** The items and iterations that a path is inside of, outermost first: the path of each, and of its block. */
+export function turnsAround(
+  path: string,
+): Array<{ readonly turn: string; readonly block: string }> {
+  return [...path.matchAll(/#\d+(?=\/)/g)].map(({ 0: number, index }) => ({
+    turn: path.slice(0, index + number.length),
+    block: path.slice(0, index),
+  }));
+}
+
 /** What to tell somebody who named a step that is not there. */
 export function unknownStepReport(plan: Plan, name: string): ErrorReport {
   const paths = entriesOf(plan.steps, '')

@@ -16,7 +16,7 @@ import {
   sleep,
   workflowInfo,
 } from '@temporalio/workflow';
-import { isInside } from '../core/plan-paths.js';
+import { isInside, turnsAround } from '../core/plan-paths.js';
 
 /** For how long steps that could start wait for those that are under way. */
 const HOLD_MS = 10_000;
@@ -79,8 +79,12 @@ export class Handover {
     if (this.#triedAtMs === null || !continueAsNewSuggested || this.#isCancelled) return false;
     const isInTheWay = (block: string): boolean =>
       this.#longOnes().some((one) => isInside(one, block));
-    const around = [...path.matchAll(/#\d+(?=\/)/g)].map(({ index }) => path.slice(0, index));
-    return this.#longOnes().length > 0 && !isInTheWay(path) && around.every(isInTheWay);
+    const around = turnsAround(path);
+    return (
+      this.#longOnes().length > 0 &&
+      !isInTheWay(path) &&
+      around.every(({ block }) => isInTheWay(block))
+    );
   }
 
   /** What was under way before the last try, and is still. */
