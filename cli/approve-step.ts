@@ -40,9 +40,7 @@ export async function showApproval(
 ): Promise<void> {
   const session = await openSession(options);
   try {
-    const view = await readOpenRun(session, runId);
-    const step = findWaiting(view, given);
-    const shown = await readApproval(session, view, step.path);
+    const { step, shown } = await readWaiting(session, runId, given);
     const files = await readFiles(session, shown);
     if (options.json === true) {
       printJson({
@@ -80,10 +78,8 @@ export async function printShownFile(
 ): Promise<void> {
   const session = await openSession(options);
   try {
-    const view = await readOpenRun(session, runId);
-    const step = findWaiting(view, given);
-    const { asked } = await readApproval(session, view, step.path);
-    const refs = refsIn(asked.show);
+    const { step, shown } = await readWaiting(session, runId, given);
+    const refs = refsIn(shown.asked.show);
     const ref = refs.find(({ name }) => name === options.file);
     if (ref === undefined) {
       const names = refs.map(({ name }) => name).join(', ');
@@ -150,6 +146,17 @@ export async function answerApproval(
   } finally {
     await session.close();
   }
+}
+
+/** The step that waits, and what it shows. */
+async function readWaiting(
+  session: Session,
+  runId: string,
+  given: string,
+): Promise<{ readonly step: StepView; readonly shown: ApprovalView }> {
+  const view = await readOpenRun(session, runId);
+  const step = findWaiting(view, given);
+  return { step, shown: await readApproval(session, view, step.path) };
 }
 
 /** What is shown and asked, as the run itself says it, with its digest made anew. */
