@@ -7,13 +7,8 @@
  * worker with the same settings whose activities are the same functions, without any of that.
  */
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { Client, Connection, type WorkflowHandle } from '@temporalio/client';
-import { bundleWorkflowCode, DefaultLogger } from '@temporalio/worker';
-import { afterAll, beforeAll, expect, inject, test } from 'vitest';
+import type { Client, WorkflowHandle } from '@temporalio/client';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createEvidence } from '../../adapters/evidence/evidence.js';
 import { loadSettings, type Settings } from '../../adapters/settings/settings.js';
 import { TUNING } from '../../adapters/temporal-server/start-server.js';
@@ -29,13 +24,13 @@ import {
   type RunArgs,
 } from '../../workflows/contract.js';
 import { planOf } from '../support/fault-plan.js';
-import { endProcessesOf } from '../support/in-folder.js';
-import { startProgram, type Program } from '../support/local-network.js';
+import type { Program } from '../support/local-network.js';
 import { until } from '../support/until.js';
+import { here, openContest, type Contest } from './contest.js';
 import { BENCH_STEPS } from './engine/steps.mjs';
 import { comparePairs, PAIRS, type Comparison } from './pairs.js';
 import { processorMs } from './processor-time.js';
-import { addRow, printReport } from './report.js';
+import { addRow } from './report.js';
 import { peakBytes, residentBytes } from './resident.js';
 import { describeTimeline, readTimeline } from './timeline.js';
 
@@ -43,44 +38,22 @@ const STEP_BAR = 1.05;
 const START_BAR = 1.15;
 const MB = 1_000_000;
 
-const here = (file: string): string => fileURLToPath(new URL(file, import.meta.url));
-
-let folder: string;
+let contest: Contest;
 let client: Client;
 let settings: Settings;
 let adit: Program;
 let byHand: Program;
-const aditQueue = `engine-${randomBytes(4).toString('hex')}`;
-const byHandQueue = `${aditQueue}-by-hand`;
 
 beforeAll(async () => {
-  folder = await mkdtemp(path.join(tmpdir(), 'adit-engine-'));
-  const { address, namespace } = inject('temporal');
-  client = new Client({ connection: await Connection.connect({ address }), namespace });
-  const { code } = await bundleWorkflowCode({
-    workflowsPath: here('hand-written/engine-workflow.mjs'),
-    logger: new DefaultLogger('ERROR'),
+  contest = await openContest('engine', 'hand-written/engine-workflow.mjs');
+  const { folder, stateDir, queues } = contest;
+  client = contest.client;
+  settings = loadSettings({ ADIT_STATE_DIR: stateDir, ADIT_TASK_QUEUE: queues.adit }, folder);
+  const options = process.env['ADIT_BENCH_NODE_OPTIONS'];
+  adit = await contest.startAdit({
+    NODE_OPTIONS: `--import ${here('engine/steps.mjs')} ${options ?? ''}`,
   });
-  const bundle = path.join(folder, 'bundle.js');
-  await writeFile(bundle, code);
-  const { PATH, HOME } = process.env;
-  const stateDir = path.join(folder, 'state');
-  settings = loadSettings({ ADIT_STATE_DIR: stateDir, ADIT_TASK_QUEUE: aditQueue }, folder);
-  adit = await startProgram('worker/main.js', [], {
-    PATH,
-    HOME,
-    NODE_OPTIONS: `--import ${here('engine/steps.mjs')} ${process.env['ADIT_BENCH_NODE_OPTIONS'] ?? ''}`,
-    ADIT_STATE_DIR: stateDir,
-    ADIT_TASK_QUEUE: aditQueue,
-    TEMPORAL_ADDRESS: address,
-    TEMPORAL_NAMESPACE: namespace,
-  });
-  byHand = await startProgram(
-    'worker.mjs',
-    [bundle, address, namespace, byHandQueue],
-    { PATH, HOME, NODE_OPTIONS: process.env['ADIT_BENCH_NODE_OPTIONS'] },
-    { dist: here('hand-written') },
-  );
+  byHand = await contest.startByHand({ NODE_OPTIONS: options });
   addRow({
     what: 'server',
     measured: `temporal server start-dev ${TUNING.join(' ')}`,
@@ -88,14 +61,7 @@ beforeAll(async () => {
   });
 });
 
-afterAll(async () => {
-  printReport();
-  await client.connection.close();
-  await adit.end('SIGTERM');
-  await byHand.end('SIGTERM');
-  await endProcessesOf(folder);
-  await rm(folder, { recursive: true, force: true });
-});
+afterAll(() => contest.end(adit, byHand));
 
 /** A pipeline of these steps and outputs, each a line of YAML. */
 function benchPlan(steps: readonly string[], outputs: readonly string[] = []): Plan {
@@ -142,7 +108,11 @@ async function startAdit(
 }
 
 function startByHand(workflow: string, ...args: unknown[]): Promise<WorkflowHandle> {
-  return client.workflow.start(workflow, { taskQueue: byHandQueue, workflowId: newId(), args });
+  return client.workflow.start(workflow, {
+    taskQueue: contest.queues.byHand,
+    workflowId: newId(),
+    args,
+  });
 }
 
 interface Run {

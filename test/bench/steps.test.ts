@@ -6,24 +6,21 @@
  * ballast up to about 300 MB, which is what workers with real dependencies hold and what forking from them costs.
  */
 import { randomBytes } from 'node:crypto';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { Client, Connection, type WorkflowHandle } from '@temporalio/client';
-import { bundleWorkflowCode, DefaultLogger } from '@temporalio/worker';
-import { afterAll, beforeAll, expect, inject, test } from 'vitest';
+import type { WorkflowHandle } from '@temporalio/client';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Plan } from '../../core/plan.js';
 import { connectHost } from '../../host/client.js';
 import { WORKFLOW_TYPE, type RunArgs } from '../../workflows/contract.js';
 import { planOf } from '../support/fault-plan.js';
-import { endProcessesOf } from '../support/in-folder.js';
 import { startProgram, type Program } from '../support/local-network.js';
 import { until } from '../support/until.js';
 import { processesNaming, shimsOf } from '../support/witness.js';
+import { here, openContest, type Contest } from './contest.js';
 import { comparePairs, PAIRS } from './pairs.js';
 import { processorMs } from './processor-time.js';
-import { addRow, median, printReport } from './report.js';
+import { addRow, median } from './report.js';
 import { describeTimeline, readTimeline } from './timeline.js';
 import { forgetPeak, peakBytes, proportionalBytes, residentBytes } from './resident.js';
 
@@ -31,45 +28,19 @@ const MB = 1_000_000;
 const WORKER_BYTES = 300 * MB;
 const BAR = 0.85;
 
-const here = (file: string): string => fileURLToPath(new URL(file, import.meta.url));
-
-let folder: string;
-let client: Client;
+let contest: Contest;
 let adit: Program;
 let byHand: Program;
-const aditQueue = `bench-${randomBytes(4).toString('hex')}`;
-const byHandQueue = `${aditQueue}-by-hand`;
 
 beforeAll(async () => {
-  folder = await mkdtemp(path.join(tmpdir(), 'adit-bench-'));
-  const { address, namespace } = inject('temporal');
-  client = new Client({ connection: await Connection.connect({ address }), namespace });
-  const { code } = await bundleWorkflowCode({
-    workflowsPath: here('hand-written/workflow.mjs'),
-    logger: new DefaultLogger('ERROR'),
-  });
-  const bundle = path.join(folder, 'bundle.js');
-  await writeFile(bundle, code);
-  const { PATH, HOME } = process.env;
-  const aditEnv = {
-    ADIT_STATE_DIR: path.join(folder, 'state'),
-    ADIT_TASK_QUEUE: aditQueue,
-    TEMPORAL_ADDRESS: address,
-    TEMPORAL_NAMESPACE: namespace,
-  };
+  contest = await openContest('bench', 'hand-written/workflow.mjs');
   const withBallast = (bytes: number): NodeJS.ProcessEnv => ({
-    PATH,
-    HOME,
     NODE_OPTIONS: `--require ${here('ballast.cjs')}`,
     ADIT_BENCH_BALLAST_BYTES: String(bytes),
-    ADIT_BENCH_FOLDER: folder,
+    ADIT_BENCH_FOLDER: contest.folder,
   });
-  const startAdit = (bytes: number): Promise<Program> =>
-    startProgram('worker/main.js', [], { ...withBallast(bytes), ...aditEnv });
-  const startByHand = (bytes: number): Promise<Program> =>
-    startProgram('worker.mjs', [bundle, address, namespace, byHandQueue], withBallast(bytes), {
-      dist: here('hand-written'),
-    });
+  const startAdit = (bytes: number): Promise<Program> => contest.startAdit(withBallast(bytes));
+  const startByHand = (bytes: number): Promise<Program> => contest.startByHand(withBallast(bytes));
   // Each gets what it lacks of the 300 MB.
   const missing = async (start: (bytes: number) => Promise<Program>): Promise<number> => {
     const bare = await start(0);
@@ -84,17 +55,10 @@ beforeAll(async () => {
     measured: `Adit ${mb(await residentBytes(adit.pid))}, by hand ${mb(await residentBytes(byHand.pid))}`,
     values: { adit: await residentBytes(adit.pid), byHand: await residentBytes(byHand.pid) },
   });
-  await mkdir(path.join(folder, 'direct'));
+  await mkdir(path.join(contest.folder, 'direct'));
 });
 
-afterAll(async () => {
-  printReport();
-  await client.connection.close();
-  await adit.end('SIGTERM');
-  await byHand.end('SIGTERM');
-  await endProcessesOf(folder);
-  await rm(folder, { recursive: true, force: true });
-});
+afterAll(() => contest.end(adit, byHand));
 
 function mb(bytes: number): string {
   return `${(bytes / MB).toFixed(1)} MB`;
@@ -114,8 +78,8 @@ async function timeAdit(
   const workflowId = `bench-${randomBytes(6).toString('hex')}`;
   const args: RunArgs = { plan, roundId: workflowId, searchAttributes: true };
   const startedAt = performance.now();
-  const handle = await client.workflow.start(WORKFLOW_TYPE, {
-    taskQueue: aditQueue,
+  const handle = await contest.client.workflow.start(WORKFLOW_TYPE, {
+    taskQueue: contest.queues.adit,
     workflowId,
     args: [args],
   });
@@ -128,8 +92,8 @@ async function timeByHand(
   commands: readonly string[],
 ): Promise<{ ms: number; handle: WorkflowHandle }> {
   const startedAt = performance.now();
-  const handle = await client.workflow.start('chain', {
-    taskQueue: byHandQueue,
+  const handle = await contest.client.workflow.start('chain', {
+    taskQueue: contest.queues.byHand,
     workflowId: `bench-${randomBytes(6).toString('hex')}`,
     args: [commands],
   });
@@ -160,7 +124,7 @@ for (const length of [50, 500]) {
       passed,
       values: { ratio, spread, ratios, aditMs, byHandMs },
     });
-    const connection = await connectHost(path.join(folder, 'state'));
+    const connection = await connectHost(contest.stateDir);
     connection?.close();
     const host = connection?.info.pid ?? 0;
     for (const [who, pids, run] of [
@@ -229,14 +193,14 @@ test('100 MB of output', async () => {
 }, 300_000);
 
 test('memory of host and shims with 0, 1 and 100 programs', async () => {
-  const stateDir = path.join(folder, 'direct', 'state');
+  const stateDir = path.join(contest.folder, 'direct', 'state');
   const { PATH, HOME } = process.env;
   const host = await startProgram('host/main.js', ['--state-dir', stateDir], { PATH, HOME });
   const connection = await until(
     'the host',
     async () => (await connectHost(stateDir)) ?? undefined,
   );
-  const marker = path.join(folder, 'direct', 'sleeper');
+  const marker = path.join(contest.folder, 'direct', 'sleeper');
   const stepPath = (index: number): string => `sleeper${index}`;
   const measure = async (count: number): Promise<{ host: number; shims: number }> => {
     await until(`${count} programs`, async () => {
