@@ -108,6 +108,8 @@ interface Course {
   readonly starts: readonly Start[];
   /** After each change, with the moment, and how many starts there had been. */
   readonly states: ReadonlyArray<{ state: RunState; atMs: number; starts: number }>;
+  /** What failed or stopped, in that order, by path, with the moment; also in a part. */
+  readonly failedAtMs: ReadonlyMap<string, number>;
 }
 
 /** What a start returns and when: the same for the same start, wherever the run goes on from. */
@@ -190,6 +192,7 @@ async function run(
   const time = new VirtualTime(from?.atMs ?? STARTS_AT);
   const starts: Start[] = [];
   const states: Array<{ state: RunState; atMs: number; starts: number }> = [];
+  const failedAtMs = new Map<string, number>();
   const running = new Set<string>();
   let steps: ReadonlyMap<string, StepState> = new Map();
   const until = <T>(atMs: number, value: () => T): Promise<T> =>
@@ -224,6 +227,10 @@ async function run(
     scoped: (body) => time.scoped(body),
     changed: (current) => {
       steps = current;
+      for (const [path, { status }] of current) {
+        const isNew = (status === 'failed' || status === 'stopped') && !failedAtMs.has(path);
+        if (isNew) failedAtMs.set(path, time.nowMs);
+      }
       if (states.length > 5_000) throw new Error('The run goes round in circles.');
       states.push({
         state: { steps: Object.fromEntries(current) },
@@ -266,7 +273,7 @@ async function run(
   expect(await time.pass(ended)).toBe(true);
   await ended;
   if (result === undefined) throw new Error('The run has no end.');
-  return { result, starts, states };
+  return { result, starts, states, failedAtMs };
 }
 
 /** Moments of one run from which it goes on. */
@@ -358,7 +365,7 @@ test('no limit is exceeded, nothing starts before what it needs, and all starts 
     asyncProperty(arbitrary, async ([numbers, seed]) => {
       const plan = new PlanDraw(numbers).plan();
       const blocks = blocksOf(plan);
-      const onStart: RunOptions['onStart'] = ({ path, atMs }, running, states) => {
+      const onStart: RunOptions['onStart'] = ({ path }, running, states) => {
         started += 1;
         for (const { block, part } of around(path)) {
           const of = blocks.get(pattern(block));
@@ -382,13 +389,18 @@ test('no limit is exceeded, nothing starts before what it needs, and all starts 
               );
             const at = of.branches.findIndex(({ step: { key } }) => `${block}/${key}` === part);
             expect(of.branches[at]?.needs.every(endedWell)).toBe(true);
-            // What ends at this very moment may let its branch start a moment later.
+            // There was room when this branch began: it was for the first that could start then. What ended at that
+            // very moment may let its branch start a moment later.
+            const begunAt = states.get(part)?.startedAt ?? '';
             const hadEnded = (needed: number): boolean =>
-              Date.parse(states.get(`${block}/${of.branches[needed]?.step.key}`)?.endedAt ?? '') <
-              atMs;
+              (states.get(`${block}/${of.branches[needed]?.step.key}`)?.endedAt ?? begunAt) <
+              begunAt;
             of.branches.slice(0, at).forEach(({ step: { key }, needs }) => {
-              if (needs.every((needed) => endedWell(needed) && hadEnded(needed)))
-                expect(states.has(`${block}/${key}`)).toBe(true);
+              if (!needs.every((needed) => endedWell(needed) && hadEnded(needed))) return;
+              const before = states.get(`${block}/${key}`);
+              expect(before).toBeDefined();
+              // Times in a state can be compared as they are written; what was skipped has none.
+              expect((before?.startedAt ?? '') <= begunAt).toBe(true);
             });
           }
         }
@@ -430,6 +442,7 @@ test('every `finally` whose `try` has begun runs, and shows its end, also when t
 
 test('a block of which the rest goes on as a part ends as in its place', async () => {
   const moved = { foreach: 0, repeat: 0 };
+  let ties = 0;
   await assert(
     asyncProperty(arbitrary, nat(1_000), async ([numbers, seed], choice) => {
       const plan = new PlanDraw(numbers).plan();
@@ -446,8 +459,12 @@ test('a block of which the rest goes on as a part ends as in its place', async (
       // Iterations come one after the other: nothing of them is later than in its place.
       const whole = await run(plan, new Outcomes(seed));
       const apart = await run(plan, new Outcomes(seed), { moves: movesOf(['repeat']) });
-      expect(apart.result).toEqual(whole.result);
-      expect(apart.starts.toSorted(byMoment)).toEqual(whole.starts.toSorted(byMoment));
+      const tieMs = tiedAtMs(whole, apart, blocks);
+      if (tieMs === null) expect(apart.result).toEqual(whole.result);
+      else ties += 1;
+      const startsOf = ({ starts }: Course): Start[] =>
+        starts.filter(({ atMs }) => atMs < (tieMs ?? Infinity)).toSorted(byMoment);
+      expect(startsOf(apart)).toEqual(startsOf(whole));
       // Items under way are waited for, so what comes first may be another: where all is well it must not matter.
       const good = await run(plan, new Outcomes(null));
       if (good.result === 'cancelled' || good.result.status !== 'succeeded') return;
@@ -461,7 +478,44 @@ test('a block of which the rest goes on as a part ends as in its place', async (
   );
   expect(moved.repeat).toBeGreaterThan(RUNS / 20);
   expect(moved.foreach).toBeGreaterThan(RUNS / 20);
+  expect(ties).toBeLessThanOrEqual(Math.ceil(RUNS / 100));
 });
+
+/**
+ * The moment, when the first difference between the failures of two runs is that of several parts of a block, which
+ * failed within the same millisecond, another one was the first; else null. Which one it is nobody promises: a part
+ * of the run needs some turns more to say so.
+ */
+function tiedAtMs(
+  one: Course,
+  other: Course,
+  blocks: ReadonlyMap<string, PlanStep>,
+): number | null {
+  const [here, there] = [[...one.failedAtMs], [...other.failedAtMs]];
+  const at = here.findIndex(
+    ([path, atMs], index) => path !== there[index]?.[0] || atMs !== there[index][1],
+  );
+  const [path = '', atMs] = here[at] ?? [];
+  const [rival = '', rivalAtMs] = there[at] ?? [];
+  const isTie = atMs === rivalAtMs && areSideBySide(path, rival, blocks);
+  return isTie ? (atMs ?? null) : null;
+}
+
+/** True for what is in, or is, different parts of a block that may run side by side. */
+function areSideBySide(
+  path: string,
+  rival: string,
+  blocks: ReadonlyMap<string, PlanStep>,
+): boolean {
+  const partsOf = (of: string): ReturnType<typeof around> =>
+    around(`${of}/`).filter(({ block, part }) => {
+      const kind = blocks.get(pattern(block))?.kind;
+      return !part.endsWith('/') && (kind === 'foreach' || kind === 'parallel');
+    });
+  return partsOf(path).some((mine) =>
+    partsOf(rival).some(({ block, part }) => block === mine.block && part !== mine.part),
+  );
+}
 
 function byMoment(a: Start, b: Start): number {
   return a.atMs - b.atMs || nameOf(a).localeCompare(nameOf(b));
