@@ -73,6 +73,11 @@ describe('a plan from a file and inputs', () => {
       '--input takes NAME=VALUE; "=x" has no name.',
     ],
     [
+      'an input that is given twice',
+      () => readGivenInputs({ input: ['a=1', 'b=2', 'a=3'] }),
+      '`a` is given twice: `--input a=1` and `--input a=3` (number 1 and number 3 of the --input options).',
+    ],
+    [
       'a file that is not there',
       () => readGivenInputs({ input: ['a=@/nowhere/x'] }),
       'The file of input a cannot be read',

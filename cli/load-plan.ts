@@ -11,8 +11,8 @@ import { printDiagnostic, type Diagnostic, type Source } from '../compiler/diagn
 import { isJsonObject, type Json } from '../core/json.js';
 import type { Network, Plan } from '../core/plan.js';
 import { CliFailure, EXIT } from './failure.js';
+import { readNameValues } from './name-values.js';
 import { filesOnDisk } from './pipeline-files.js';
-import { clean } from './output.js';
 
 export interface LoadedPipeline {
   readonly file: string;
@@ -68,16 +68,8 @@ export function readGivenInputs(options: {
     for (const [name, value] of Object.entries(readInputsFile(options.inputsFile)))
       inputs.set(name, { value });
   }
-  for (const given of options.input) {
-    const at = given.indexOf('=');
-    if (at <= 0) {
-      throw usage(
-        `--input takes NAME=VALUE; "${clean(given.slice(0, 100))}" has no ${at === 0 ? 'name' : 'value'}.`,
-        'For example: --input task=tiny-ternary-frontier',
-      );
-    }
-    const name = given.slice(0, at);
-    const text = given.slice(at + 1);
+  const given = readNameValues('--input', options.input, 'task=tiny-ternary-frontier');
+  for (const [name, text] of given) {
     inputs.set(name, {
       text: text.startsWith('@') ? readText(text.slice(1), `input ${name}`) : text,
     });
