@@ -7,11 +7,12 @@ import { compileTestFile, isTestFile } from '../testing/compile-test-file.js';
 import { toJUnit } from '../testing/junit.js';
 import { printFailedTest, toJsonReport, type FileReport } from '../testing/report.js';
 import { runTest, type TestResult } from '../testing/run-test.js';
-import { readPipelineFile } from './check-files.js';
+import { wordsFor } from './check-files.js';
 import type { TestOptions } from './commands/test.js';
 import { CliFailure, EXIT, type ExitCode } from './failure.js';
 import { clean, note, paint, print, printJson } from './output.js';
 import { filesOnDisk } from './pipeline-files.js';
+import { readPipelineFile } from './read-file.js';
 import { namedFileReader } from './read-named-file.js';
 
 /** Exit code 1 when a test fails, 2 when a file has mistakes or no test has the name that is asked for. */
@@ -76,7 +77,7 @@ async function testFile(
   filter: string | undefined,
 ): Promise<{ report: FileReport; files: readonly string[] }> {
   const beganMs = performance.now();
-  const content = await readPipelineFile(file);
+  const content = await readPipelineFile(file, wordsFor(file));
   const compiled = compileTestFile(content, file, STEP_TYPES, namedFileReader(file), filesOnDisk);
   const results: TestResult[] = [];
   const wanted = filter?.toLowerCase() ?? '';
