@@ -2,7 +2,7 @@ import { STEP_TYPES } from '../activities/registry.js';
 import { compilePipeline, type CompiledFile } from '../compiler/compile.js';
 import { printDiagnostic } from '../compiler/diagnostic.js';
 import { compileTestFile, isTestFile, type CompiledTests } from '../testing/compile-test-file.js';
-import { EXIT, type ExitCode } from './failure.js';
+import { CliFailure, EXIT, type ExitCode } from './failure.js';
 import { clean, note, paint, print, printJson } from './output.js';
 import { namedFileReader } from './read-named-file.js';
 import { filesOnDisk, STANDARD_INPUT } from './pipeline-files.js';
@@ -15,9 +15,11 @@ export async function checkFiles(
 ): Promise<ExitCode> {
   const told = new Set<string | null>();
   const checked: Pick<CompiledFile, 'source' | 'diagnostics'>[] = [];
+  const unreadable: CliFailure[] = [];
   for (const file of files) {
     const name = file === '-' ? STANDARD_INPUT : file;
-    const content = await readPipelineFile(file, wordsFor(file));
+    const content = await readOrNote(file, unreadable);
+    if (content === null) continue;
     if (isTestFile(file)) {
       checked.push(...checkTests(content, file));
       continue;
@@ -35,6 +37,7 @@ export async function checkFiles(
   const mistakes = diagnostics.length - warnings;
   const ok = mistakes === 0 && (warnings === 0 || !options.denyWarnings);
   if (options.json) {
+    if (unreadable.length > 0) throw asOne(unreadable);
     printJson({ ok, diagnostics });
   } else {
     for (const { source, diagnostics: found } of checked) {
@@ -53,7 +56,28 @@ export async function checkFiles(
       );
     }
   }
+  if (unreadable.length > 0) throw asOne(unreadable);
   return ok ? EXIT.done : EXIT.usage;
+}
+
+/** Null, and a failure more, for a file that cannot be read: the others are checked all the same. */
+async function readOrNote(file: string, unreadable: CliFailure[]): Promise<Uint8Array | null> {
+  try {
+    return await readPipelineFile(file, wordsFor(file));
+  } catch (error) {
+    if (!(error instanceof CliFailure)) throw error;
+    unreadable.push(error);
+    return null;
+  }
+}
+
+function asOne(failures: readonly CliFailure[]): CliFailure {
+  const messages = failures.map(({ message }) => message);
+  const hints = [...new Set(failures.map(({ hint }) => hint))];
+  return new CliFailure('FILE_UNREADABLE', messages.join('\n'), {
+    hint: hints.join('\n'),
+    exitCode: EXIT.usage,
+  });
 }
 
 /** What is wrong with a test file, and with the pipeline that it names. */

@@ -1,5 +1,6 @@
 /** Files that a person names: read only as far as anybody would write one by hand, since a device has no end. */
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import path from 'node:path';
 import { decodeText } from '../compiler/text-file.js';
 import { MAX_FILE_BYTES } from '../compiler/yaml.js';
 import { CliFailure, EXIT } from './failure.js';
@@ -70,7 +71,8 @@ function readNamed(file: string, what: string): Uint8Array {
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? String(error.code) : '';
     const reason = REASONS[code] ?? (error instanceof Error ? error.message : String(error));
-    throw unreadable(file, what, reason);
+    const files = `Name files in it, such as ${path.join(file, '*.yaml')}.`;
+    throw unreadable(file, what, reason, code === 'EISDIR' ? clean(files, 300) : undefined);
   }
 }
 

@@ -1,5 +1,7 @@
 /** `adit test`: compiles test files, runs their tests, and prints how they went. */
+import { statSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
+import path from 'node:path';
 import { STEP_TYPES } from '../activities/registry.js';
 import { printDiagnostic } from '../compiler/diagnostic.js';
 import { errorMessage } from '../core/error.js';
@@ -16,7 +18,9 @@ import { readPipelineFile } from './read-file.js';
 import { namedFileReader } from './read-named-file.js';
 
 /** Exit code 1 when a test fails, 2 when a file has mistakes or no test has the name that is asked for. */
-export async function testFiles(files: readonly string[], options: TestOptions): Promise<ExitCode> {
+export async function testFiles(given: readonly string[], options: TestOptions): Promise<ExitCode> {
+  // Patterns of a shell may name a file twice.
+  const files = [...new Map(given.map((file) => [path.resolve(file), file])).values()];
   for (const file of files) assertTestFile(file);
   if (options.watch !== true) return (await testOnce(files, options)).exitCode;
   const { watchTests } = await import('./watch-tests.js');
@@ -26,6 +30,12 @@ export async function testFiles(files: readonly string[], options: TestOptions):
 /** A pipeline is not a test file, and its author most likely means the one beside it. */
 function assertTestFile(file: string): void {
   if (isTestFile(file)) return;
+  if (statSync(file, { throwIfNoEntry: false })?.isDirectory() === true) {
+    throw new CliFailure('USAGE', `${clean(file)} is a folder.`, {
+      hint: `Name test files in it, such as ${clean(path.join(file, '*.test.yaml'))}.`,
+      exitCode: EXIT.usage,
+    });
+  }
   const beside = file.replace(/\.(ya?ml)$/, '.test.$1');
   throw new CliFailure(
     'USAGE',
