@@ -61,7 +61,10 @@ export async function checkFiles(
 }
 
 /** Null, and a failure more, for a file that cannot be read: the others are checked all the same. */
-async function readOrNote(file: string, unreadable: CliFailure[]): Promise<Uint8Array | null> {
+export async function readOrNote(
+  file: string,
+  unreadable: CliFailure[],
+): Promise<Uint8Array | null> {
   try {
     return await readPipelineFile(file, wordsFor(file));
   } catch (error) {
@@ -71,7 +74,8 @@ async function readOrNote(file: string, unreadable: CliFailure[]): Promise<Uint8
   }
 }
 
-function asOne(failures: readonly CliFailure[]): CliFailure {
+/** What is told of files that cannot be read. */
+export function asOne(failures: readonly CliFailure[]): CliFailure {
   const messages = failures.map(({ message }) => message);
   const hints = [...new Set(failures.map(({ hint }) => hint))];
   return new CliFailure('FILE_UNREADABLE', messages.join('\n'), {
@@ -97,7 +101,7 @@ function hasMistake({ diagnostics }: CompiledFile): boolean {
 }
 
 /** What a file is, for an error about it. */
-export function wordsFor(file: string): string {
+function wordsFor(file: string): string {
   return isTestFile(file) ? 'The test file' : 'The pipeline file';
 }
 

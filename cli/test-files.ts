@@ -9,12 +9,11 @@ import { compileTestFile, isTestFile } from '../testing/compile-test-file.js';
 import { toJUnit } from '../testing/junit.js';
 import { printFailedTest, toJsonReport, type FileReport } from '../testing/report.js';
 import { runTest, type TestResult } from '../testing/run-test.js';
-import { wordsFor } from './check-files.js';
+import { asOne, readOrNote } from './check-files.js';
 import type { TestOptions } from './commands/test.js';
 import { CliFailure, EXIT, type ExitCode } from './failure.js';
 import { clean, note, paint, print, printJson } from './output.js';
 import { filesOnDisk } from './pipeline-files.js';
-import { readPipelineFile } from './read-file.js';
 import { namedFileReader } from './read-named-file.js';
 
 /** Exit code 1 when a test fails, 2 when a file has mistakes or no test has the name that is asked for. */
@@ -56,11 +55,16 @@ export interface Tested {
 async function testOnce(files: readonly string[], options: TestOptions): Promise<Tested> {
   const reports: FileReport[] = [];
   const read = new Set(files);
+  const unreadable: CliFailure[] = [];
   for (const file of files) {
-    const { report, files: named } = await testFile(file, options.filter);
+    const content = await readOrNote(file, unreadable);
+    if (content === null) continue;
+    const { report, files: named } = await testFile(file, content, options.filter);
     reports.push(report);
     for (const name of named) read.add(name);
   }
+  if (unreadable.length > 0 && (options.json === true || reports.length === 0))
+    throw asOne(unreadable);
   const results = reports.flatMap((report) => report.results);
   const failed = results.filter(({ failures }) => failures.length > 0).length;
   const mistakes = reports.flatMap((report) => report.mistakes);
@@ -70,6 +74,7 @@ async function testOnce(files: readonly string[], options: TestOptions): Promise
     const ok = failed === 0 && mistakes.length === 0;
     printJson({ ok, passed: results.length - failed, failed, files: reports.map(toJsonReport) });
   } else printReports(reports, results.length - failed, failed);
+  if (unreadable.length > 0) throw asOne(unreadable);
   if (options.junit !== undefined) await writeJUnit(options.junit, reports);
   const exitCode = mistakes.length > 0 ? EXIT.usage : failed > 0 ? EXIT.failed : EXIT.done;
   return { exitCode, files: [...read] };
@@ -84,10 +89,10 @@ function noSuchTest(filter: string): CliFailure {
 
 async function testFile(
   file: string,
+  content: Uint8Array,
   filter: string | undefined,
 ): Promise<{ report: FileReport; files: readonly string[] }> {
   const beganMs = performance.now();
-  const content = await readPipelineFile(file, wordsFor(file));
   const compiled = compileTestFile(content, file, STEP_TYPES, namedFileReader(file), filesOnDisk);
   const results: TestResult[] = [];
   const wanted = filter?.toLowerCase() ?? '';
