@@ -24,7 +24,7 @@ import { ownName } from './own-name.js';
 import { decideCommand, parkedIn } from './parked-steps.js';
 import { printApproval, type FileOrProblem } from './print-approval.js';
 import { createPrintableOutput } from './printable-output.js';
-import { ownPerson, readAnswerFields } from './read-approval.js';
+import { ownPerson, readAnswerFields, type GivenAnswer } from './read-approval.js';
 import { workflowOf } from './run-parts.js';
 import { evidenceRoots } from './run-record.js';
 import { openSession, type Session } from './session.js';
@@ -105,8 +105,9 @@ export async function printShownFile(
 /** Sends an answer to the run, and says what came of it. */
 export async function answerApproval(
   options: ApproveOptions,
-  { runId, step: given, action }: { runId: string; step: string; action: Approval['action'] },
+  { runId, step: given, answer: said }: { runId: string; step: string; answer: GivenAnswer },
 ): Promise<void> {
+  const { action } = said;
   const session = await openSession(options);
   try {
     const view = await readOpenRun(session, runId);
@@ -116,7 +117,7 @@ export async function answerApproval(
     const shown = isRepeat ? null : await readApproval(session, view, step.path);
     const fields =
       action === 'approve' && shown !== null
-        ? readAnswerFields(options.field, shown.asked.fields)
+        ? readAnswerFields(said.fields, shown.asked.fields)
         : null;
     if (shown !== null && options.digest === undefined) await assertShown(session, shown);
     const answer: Approval = {

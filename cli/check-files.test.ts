@@ -152,6 +152,25 @@ describe('adit check', () => {
   });
 });
 
+describe('files that are not there, beside others', () => {
+  it('are all told, after the mistakes of the others', async () => {
+    const wrong = await write('wrong.yaml', 'pipeline: X\nsteps: [{ wait: 1s }]\n');
+    const none = path.join(folder, 'none.yaml');
+    expect(await runCommandLine(['check', none, wrong, folder])).toBe(2);
+    expect(out).toContain('`X` is not a name for a pipeline [ID_INVALID]');
+    expect(err).toContain(`The pipeline file ${none} cannot be read: there is no such file.`);
+    expect(err).toContain(`The pipeline file ${folder} cannot be read: it is a folder.`);
+    expect(err).toContain(`Name files in it, such as ${folder}/*.yaml.`);
+  });
+
+  it('leave one error as JSON', async () => {
+    const good = await write('good.yaml', 'pipeline: x\nsteps: [{ wait: 1s }]\n');
+    const none = path.join(folder, 'none.yaml');
+    expect(await runCommandLine(['check', good, none, '--json'])).toBe(2);
+    expect(JSON.parse(out)).toMatchObject({ error: { code: 'FILE_UNREADABLE' } });
+  });
+});
+
 describe('adit steps', () => {
   it('lists the step types', async () => {
     expect(await runCommandLine(['steps'])).toBe(0);

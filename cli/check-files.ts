@@ -1,13 +1,12 @@
-import { open } from 'node:fs/promises';
 import { STEP_TYPES } from '../activities/registry.js';
 import { compilePipeline, type CompiledFile } from '../compiler/compile.js';
 import { printDiagnostic } from '../compiler/diagnostic.js';
-import { MAX_FILE_BYTES } from '../compiler/yaml.js';
 import { compileTestFile, isTestFile, type CompiledTests } from '../testing/compile-test-file.js';
 import { CliFailure, EXIT, type ExitCode } from './failure.js';
 import { clean, note, paint, print, printJson } from './output.js';
 import { namedFileReader } from './read-named-file.js';
 import { filesOnDisk, STANDARD_INPUT } from './pipeline-files.js';
+import { readPipelineFile } from './read-file.js';
 
 /** Checks files and prints all that is wrong with them; the exit code is 2 when something is. Warnings alone are no reason, unless they are denied. */
 export async function checkFiles(
@@ -16,9 +15,11 @@ export async function checkFiles(
 ): Promise<ExitCode> {
   const told = new Set<string | null>();
   const checked: Pick<CompiledFile, 'source' | 'diagnostics'>[] = [];
+  const unreadable: CliFailure[] = [];
   for (const file of files) {
     const name = file === '-' ? STANDARD_INPUT : file;
-    const content = await readPipelineFile(file);
+    const content = await readOrNote(file, unreadable);
+    if (content === null) continue;
     if (isTestFile(file)) {
       checked.push(...checkTests(content, file));
       continue;
@@ -36,6 +37,7 @@ export async function checkFiles(
   const mistakes = diagnostics.length - warnings;
   const ok = mistakes === 0 && (warnings === 0 || !options.denyWarnings);
   if (options.json) {
+    if (unreadable.length > 0) throw asOne(unreadable);
     printJson({ ok, diagnostics });
   } else {
     for (const { source, diagnostics: found } of checked) {
@@ -54,7 +56,32 @@ export async function checkFiles(
       );
     }
   }
+  if (unreadable.length > 0) throw asOne(unreadable);
   return ok ? EXIT.done : EXIT.usage;
+}
+
+/** Null, and a failure more, for a file that cannot be read: the others are checked all the same. */
+export async function readOrNote(
+  file: string,
+  unreadable: CliFailure[],
+): Promise<Uint8Array | null> {
+  try {
+    return await readPipelineFile(file, wordsFor(file));
+  } catch (error) {
+    if (!(error instanceof CliFailure)) throw error;
+    unreadable.push(error);
+    return null;
+  }
+}
+
+/** What is told of files that cannot be read. */
+export function asOne(failures: readonly CliFailure[]): CliFailure {
+  const messages = failures.map(({ message }) => message);
+  const hints = [...new Set(failures.map(({ hint }) => hint))];
+  return new CliFailure('FILE_UNREADABLE', messages.join('\n'), {
+    hint: hints.join('\n'),
+    exitCode: EXIT.usage,
+  });
 }
 
 /** What is wrong with a test file, and with the pipeline that it names. */
@@ -73,54 +100,9 @@ function hasMistake({ diagnostics }: CompiledFile): boolean {
   return diagnostics.length > 0;
 }
 
-/** The bytes of a file, or of standard input for `-`; of a larger one just enough for the compiler to refuse it. */
-export async function readPipelineFile(file: string): Promise<Uint8Array> {
-  if (file === '-') return readStandardInput();
-  try {
-    const handle = await open(file);
-    try {
-      const { size } = await handle.stat();
-      // Its true size is what the message tells, so a large file is not read but stood for.
-      if (size > MAX_FILE_BYTES) return new Uint8Array(Math.min(size, 2 ** 30));
-      return await handle.readFile();
-    } finally {
-      await handle.close();
-    }
-  } catch (error) {
-    throw unreadable(file, error);
-  }
-}
-
-async function readStandardInput(): Promise<Uint8Array> {
-  const chunks: Buffer[] = [];
-  let sizeBytes = 0;
-  for await (const chunk of process.stdin) {
-    const bytes = Buffer.from(chunk as Buffer);
-    chunks.push(bytes);
-    sizeBytes += bytes.length;
-    if (sizeBytes > MAX_FILE_BYTES) break;
-  }
-  return Buffer.concat(chunks);
-}
-
-function unreadable(file: string, error: unknown): CliFailure {
-  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
-  const reason =
-    code === 'ENOENT'
-      ? 'there is no such file'
-      : code === 'EISDIR'
-        ? 'it is a directory'
-        : error instanceof Error
-          ? error.message
-          : String(error);
-  return new CliFailure(
-    'FILE_UNREADABLE',
-    `The ${isTestFile(file) ? 'test' : 'pipeline'} file ${clean(file)} cannot be read: ${reason}.`,
-    {
-      hint: 'Correct the path.',
-      exitCode: EXIT.usage,
-    },
-  );
+/** What a file is, for an error about it. */
+function wordsFor(file: string): string {
+  return isTestFile(file) ? 'The test file' : 'The pipeline file';
 }
 
 function plural(count: number, word: string): string {

@@ -69,7 +69,7 @@ describe('the command line', () => {
       error: {
         code: 'USAGE',
         message: "Missing required argument 'run'",
-        hint: '`adit --help` lists the commands and their options.',
+        hint: '`adit show --help` shows how it is used.',
       },
     });
     expect(err).toBe('');

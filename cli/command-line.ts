@@ -4,6 +4,7 @@ import { COMMANDS } from './command-list.js';
 import { CliFailure, EXIT, toPrintedFailure, type ExitCode } from './failure.js';
 import { printFailure } from './output.js';
 import { findPackage } from './package-root.js';
+import { refuseDoubtfulValues } from './strict-options.js';
 
 const HELP_FOOTER = `
 Examples:
@@ -54,8 +55,11 @@ async function createProgram(argv: readonly string[]): Promise<Command> {
     .version(findPackage().version);
   const wanted = argv[0] === 'help' ? argv[1] : argv[0];
   for (const entry of COMMANDS) {
-    if (entry.name === wanted) await entry.register(program);
-    else program.command(entry.name).description(entry.summary);
+    if (entry.name === wanted) {
+      await entry.register(program);
+      for (const command of program.commands)
+        if (command.name() === wanted) refuseDoubtfulValues(command, argv);
+    } else program.command(entry.name).description(entry.summary);
   }
   return program;
 }
@@ -69,8 +73,12 @@ function toUsageFailure(error: CommanderError, argv: readonly string[]): CliFail
       : error.message.replace(/^error: /, '');
   const [message = text, suggestion] = text.split('\n');
   const didYouMean = suggestion?.replace(/^\(|\)$/g, '');
-  const hint =
-    didYouMean === undefined ? '`adit --help` lists the commands and their options.' : didYouMean;
+  const command = COMMANDS.find(({ name }) => name === argv[0]);
+  const help =
+    command === undefined
+      ? '`adit --help` lists the commands.'
+      : `\`adit ${command.name} --help\` shows how it is used.`;
+  const hint = didYouMean ?? help;
   return new CliFailure('USAGE', `${message[0]?.toUpperCase() ?? ''}${message.slice(1)}`, {
     hint,
     exitCode: EXIT.usage,

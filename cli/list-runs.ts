@@ -6,6 +6,7 @@ import { isJsonObject } from '../core/json.js';
 import type { RunStatus } from '../core/run-state.js';
 import type { RunView } from '../core/run-view.js';
 import { WORKFLOW_TYPE } from '../workflows/contract.js';
+import { deadlineOf } from './deadline-words.js';
 import { isPart, parkedIn, queryViews } from './parked-steps.js';
 import { timeOfRunId } from './run-id.js';
 import { evidenceRoots, isRunView, readRunFromEvidence, toRunStatus } from './run-record.js';
@@ -21,6 +22,8 @@ interface ListedRun {
   readonly stage: string;
   readonly startedAt: string | null;
   readonly endedAt: string | null;
+  /** When the run ends, or had to end, at the latest; null where it has no deadline, or only the server knew of it. */
+  readonly deadline: string | null;
   /** Paths of the steps that wait for a person; empty also where no worker answers. */
   readonly parked: readonly string[];
   /** Those of them that wait for approval. */
@@ -97,6 +100,7 @@ async function listFromServer(
       stage: String(attributes['AditStage'] ?? ''),
       startedAt: startedAtOf(execution),
       endedAt: execution.closeTime?.toISOString() ?? null,
+      deadline: deadlineOf(memo),
       ...NOBODY,
     });
     if (runs.length === limit) break;
@@ -160,6 +164,7 @@ async function listFromEvidence(
     stage: view.stage,
     startedAt: times.toSorted()[0] ?? timeOfRunId(runId),
     endedAt: view.status === 'running' ? null : (ends.toSorted().at(-1) ?? null),
+    deadline: null,
     ...(view.status === 'running' ? waitingIn(view) : NOBODY),
   };
 }

@@ -1,18 +1,16 @@
 /** From a pipeline file and given inputs to a Plan, by the compiler; every mistake is told at once. */
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
-import { parse as parseYaml } from 'yaml';
 import { STEP_TYPES } from '../activities/registry.js';
 import { bindPipeline, type GivenInput } from '../compiler/bind.js';
 import type { CheckedPipeline } from '../compiler/check.js';
 import { compilePipeline, sourceOf } from '../compiler/compile.js';
 import { printDiagnostic, type Diagnostic, type Source } from '../compiler/diagnostic.js';
-import { isJsonObject, type Json } from '../core/json.js';
 import type { Network, Plan } from '../core/plan.js';
 import { CliFailure, EXIT } from './failure.js';
-import { filesOnDisk } from './pipeline-files.js';
-import { clean } from './output.js';
+import { readNameValues } from './name-values.js';
+import { filesOnDisk, STANDARD_INPUT } from './pipeline-files.js';
+import { readPipelineFile, readTextFile } from './read-file.js';
+import { readYamlMap } from './yaml-file.js';
 
 export interface LoadedPipeline {
   readonly file: string;
@@ -25,18 +23,10 @@ export interface LoadedPipeline {
 
 export type GivenInputs = ReadonlyMap<string, GivenInput>;
 
-/** Reads and checks a pipeline file. Throws CliFailure PIPELINE_INVALID (exit code 2) with every mistake. */
-export async function loadPipeline(file: string): Promise<LoadedPipeline> {
-  const content = await readFile(file).catch((error: unknown) => {
-    throw new CliFailure(
-      'FILE_UNREADABLE',
-      `The pipeline file cannot be read: ${firstLine(error)}`,
-      {
-        hint: 'Correct the path.',
-        exitCode: EXIT.usage,
-      },
-    );
-  });
+/** Reads and checks a pipeline file, `-` for standard input. Throws CliFailure PIPELINE_INVALID (exit code 2) with every mistake. */
+export async function loadPipeline(named: string): Promise<LoadedPipeline> {
+  const file = named === '-' ? STANDARD_INPUT : named;
+  const content = await readPipelineFile(named, 'The pipeline file');
   const compiled = compilePipeline(content, file, STEP_TYPES, filesOnDisk);
   const { pipeline, diagnostics, source } = compiled;
   if (pipeline === null)
@@ -58,6 +48,8 @@ export function bindPlan(loaded: LoadedPipeline, inputs: GivenInputs, network: N
   return plan;
 }
 
+const INPUTS_FILE = 'The file of --inputs-file';
+
 /** The inputs of a command line: those of the file, then those of `--input`, which go before. */
 export function readGivenInputs(options: {
   readonly input: readonly string[];
@@ -65,44 +57,16 @@ export function readGivenInputs(options: {
 }): GivenInputs {
   const inputs = new Map<string, GivenInput>();
   if (options.inputsFile !== undefined) {
-    for (const [name, value] of Object.entries(readInputsFile(options.inputsFile)))
-      inputs.set(name, { value });
+    const entries = readYamlMap(options.inputsFile, INPUTS_FILE, 'task: tiny-ternary-frontier');
+    for (const { name, value, place } of entries) inputs.set(name, { value, place });
   }
-  for (const given of options.input) {
-    const at = given.indexOf('=');
-    if (at <= 0) {
-      throw usage(
-        `--input takes NAME=VALUE; "${clean(given.slice(0, 100))}" has no ${at === 0 ? 'name' : 'value'}.`,
-        'For example: --input task=tiny-ternary-frontier',
-      );
-    }
-    const name = given.slice(0, at);
-    const text = given.slice(at + 1);
+  const given = readNameValues('--input', options.input, 'task=tiny-ternary-frontier');
+  for (const [name, text] of given) {
     inputs.set(name, {
-      text: text.startsWith('@') ? readText(text.slice(1), `input ${name}`) : text,
+      text: text.startsWith('@') ? readTextFile(text.slice(1), `The file of input ${name}`) : text,
     });
   }
   return inputs;
-}
-
-function readInputsFile(file: string): { [name: string]: Json } {
-  const text = readText(file, '--inputs-file');
-  let value: unknown;
-  try {
-    value = parseYaml(text, { version: '1.2', schema: 'core' });
-  } catch (error) {
-    throw usage(`${file} is not YAML or JSON: ${firstLine(error)}`, 'Correct it.');
-  }
-  if (isJsonObject(value)) return value;
-  throw usage(`${file} must hold a map of inputs.`, 'For example: task: tiny-ternary-frontier');
-}
-
-function readText(file: string, what: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (error) {
-    throw usage(`The file of ${what} cannot be read: ${firstLine(error)}`, 'Correct the path.');
-  }
 }
 
 function invalid(
@@ -119,15 +83,10 @@ function invalid(
       : `The inputs of ${file} have ${count}; nothing was started.`;
   const told = diagnostics.map((diagnostic) => printDiagnostic(diagnostic, sourceFor(diagnostic)));
   return new CliFailure(code, [head, ...told].join('\n\n'), {
-    hint: code === 'PIPELINE_INVALID' ? `\`adit check ${file}\` shows them too.` : '',
+    hint:
+      code === 'PIPELINE_INVALID' && file !== STANDARD_INPUT
+        ? `\`adit check ${file}\` shows them too.`
+        : '',
     exitCode: EXIT.usage,
   });
-}
-
-function usage(message: string, hint: string): CliFailure {
-  return new CliFailure('USAGE', message, { hint, exitCode: EXIT.usage });
-}
-
-function firstLine(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).split('\n', 1)[0] ?? '';
 }

@@ -4,6 +4,7 @@ import type { ProgramListing } from '../core/host-protocol.js';
 import type { Json } from '../core/json.js';
 import type { RunStatus, StepStatus } from '../core/run-state.js';
 import type { StepView } from '../core/run-view.js';
+import { timeLeftWords } from './deadline-words.js';
 import { effectLines } from './effect-lines.js';
 import { EXIT, type ExitCode } from './failure.js';
 import { clean, cleanLines, paint, print } from './output.js';
@@ -70,6 +71,8 @@ export function printRun(
   for (const step of view.status === 'running' ? parkedIn(view) : [])
     print(`${clean(step.path)} waits for ${awaited(step)}: ${decideCommand(view.runId, step)}`);
   if (details.hold !== null) print(details.hold);
+  if (record.deadline !== undefined && view.status === 'running')
+    print(`deadline: ${record.deadline} (${timeLeftWords(record.deadline, Date.now())})`);
   printRunEnd(record);
 }
 

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { AnswerField } from '../core/answer-fields.js';
-import { readAction, readAnswerFields } from './read-approval.js';
+import type { JsonObject } from '../core/json.js';
+import { readAnswerFields, readGivenAnswer } from './read-approval.js';
 
 const FIELDS: readonly AnswerField[] = [
   {
@@ -14,9 +15,15 @@ const FIELDS: readonly AnswerField[] = [
   { name: 'hours', type: { kind: 'list', of: { kind: 'int' } }, summary: '', required: false },
 ];
 
+const readFields = (given: readonly string[], fields = FIELDS): JsonObject =>
+  readAnswerFields(
+    readGivenAnswer({ approve: true, field: given }, true)?.fields ?? new Map(),
+    fields,
+  );
+
 const mistakesOf = (given: readonly string[], fields = FIELDS): string => {
   try {
-    return JSON.stringify(readAnswerFields(given, fields));
+    return JSON.stringify(readFields(given, fields));
   } catch (error) {
     const { code, message, hint } = error as { code: string; message: string; hint: string };
     return `${code}: ${message} ${hint}`;
@@ -25,31 +32,27 @@ const mistakesOf = (given: readonly string[], fields = FIELDS): string => {
 
 describe('fields of an answer', () => {
   test('are read by their types, a text as it is', () => {
-    expect(
-      readAnswerFields(['lane=fast', 'text=a=b: [1]', 'hours=[1, 2]', 'count=7'], FIELDS),
-    ).toEqual({
+    expect(readFields(['lane=fast', 'text=a=b: [1]', 'hours=[1, 2]', 'count=7'])).toEqual({
       lane: 'fast',
       text: 'a=b: [1]',
       hours: [1, 2],
       count: 7,
     });
-    expect(readAnswerFields(['lane=fast', 'text='], FIELDS)).toEqual({ lane: 'fast', text: '' });
+    expect(readFields(['lane=fast', 'text='])).toEqual({ lane: 'fast', text: '' });
   });
 
   test('that do not fit are all told, and what is asked for', () => {
-    const told = mistakesOf(['lane=slow', 'cuont=1', 'count=x', 'text', 'hours=[a]']);
+    const told = mistakesOf(['lane=slow', 'cuont=1', 'count=x', 'hours=[a]']);
     expect(told).toMatch(/^DECISION_INVALID: The answer does not fit what is asked:/);
     for (const part of [
       '`lane` takes one of "fast", "careful", not `slow`',
       'nobody asked for a field `cuont`: did you mean `count`?',
       '`count` is `x`, which is not an int',
-      '`text` is not `name=value`',
       '`hours` takes int',
       'It asks for: lane (one of "fast", "careful"), count (int, optional)',
     ])
       expect(told).toContain(part);
     expect(mistakesOf([])).toContain('The field `lane` is missing.');
-    expect(mistakesOf(['lane=fast', 'lane=fast'])).toContain('`lane` is given twice');
     expect(mistakesOf(['a=b'], [])).toContain('It asks for no fields.');
   });
 });
@@ -63,13 +66,26 @@ describe('options of `adit approve`', () => {
     [{ approve: true, field: [] }, false, 'one step of one run'],
     [{ reject: true, field: ['a=b'] }, true, 'A rejection has no fields'],
     [{ approve: true, field: [], file: 'patch' }, true, '--file prints a file'],
+    [{ approve: true, field: ['text'] }, true, '--field takes NAME=VALUE; "text" has no value.'],
+    [{ approve: true, field: ['=a'] }, true, '--field takes NAME=VALUE; "=a" has no name.'],
+    [
+      { approve: true, field: ['lane=fast', 'count=1', 'lane=slow'] },
+      true,
+      '`lane` is given twice: `--field lane=fast` and `--field lane=slow` (number 1 and number 3',
+    ],
   ])('%j are refused', (options, hasStep, message) => {
-    expect(() => readAction(options, hasStep)).toThrow(message);
+    expect(() => readGivenAnswer(options, hasStep)).toThrow(message);
   });
 
   test('say which answer, or none', () => {
-    expect(readAction({ approve: true, field: ['a=b'] }, true)).toBe('approve');
-    expect(readAction({ reject: true, field: [] }, true)).toBe('reject');
-    expect(readAction({ field: [] }, true)).toBeNull();
+    expect(readGivenAnswer({ approve: true, field: ['a=b', 'c='] }, true)).toEqual({
+      action: 'approve',
+      fields: new Map([
+        ['a', 'b'],
+        ['c', ''],
+      ]),
+    });
+    expect(readGivenAnswer({ reject: true, field: [] }, true)?.action).toBe('reject');
+    expect(readGivenAnswer({ field: [] }, true)).toBeNull();
   });
 });

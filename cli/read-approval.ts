@@ -6,9 +6,17 @@ import { printFields, readFields, type AnswerField } from '../core/answer-fields
 import type { JsonObject } from '../core/json.js';
 import type { ApproveOptions } from './commands/approve.js';
 import { CliFailure, EXIT } from './failure.js';
+import { readNameValues } from './name-values.js';
 
-/** Which answer the options give; null when they give none. Throws CliFailure USAGE. */
-export function readAction(options: ApproveOptions, hasStep: boolean): 'approve' | 'reject' | null {
+/** What the options answer, before it is known what is asked. */
+export interface GivenAnswer {
+  readonly action: 'approve' | 'reject';
+  /** Texts of the fields, by name. */
+  readonly fields: ReadonlyMap<string, string>;
+}
+
+/** The answer that the options give; null when they give none. Throws CliFailure USAGE. */
+export function readGivenAnswer(options: ApproveOptions, hasStep: boolean): GivenAnswer | null {
   const { approve = false, reject = false, field } = options;
   if (approve && reject)
     throw usage('--approve and --reject are two answers; only one can count.', 'Give one.');
@@ -35,29 +43,28 @@ export function readAction(options: ApproveOptions, hasStep: boolean): 'approve'
       '--digest is a SHA-256: 64 digits and letters from a to f.',
       'Copy it whole from `adit approve RUN STEP`, which shows it.',
     );
-  return approve ? 'approve' : 'reject';
+  return {
+    action: approve ? 'approve' : 'reject',
+    fields: readNameValues('--field', field, 'lane=fast'),
+  };
 }
 
-/** `name=value` texts as the fields that are asked for. Throws CliFailure DECISION_INVALID with every mistake. */
+/** The texts as the fields that are asked for. Throws CliFailure DECISION_INVALID with every mistake. */
 export function readAnswerFields(
-  given: readonly string[],
+  given: GivenAnswer['fields'],
   fields: readonly AnswerField[],
 ): JsonObject {
   const values: JsonObject = {};
   const mistakes: string[] = [];
-  for (const text of given) {
-    const cut = text.indexOf('=');
-    const name = cut < 0 ? text : text.slice(0, cut);
+  for (const [name, text] of given) {
     const field = fields.find((one) => one.name === name);
-    if (cut < 0) mistakes.push(`\`${text}\` is not \`name=value\``);
-    else if (field === undefined) {
+    if (field === undefined) {
       const names = fields.map((one) => one.name);
       mistakes.push(
         `nobody asked for a field \`${name}\`: ${suggestHint(name, names, 'it has none')}`,
       );
-    } else if (Object.hasOwn(values, name)) mistakes.push(`\`${name}\` is given twice`);
-    else {
-      const read = readInput({ text: text.slice(cut + 1) }, field.type);
+    } else {
+      const read = readInput({ text }, field.type);
       if (typeof read === 'string') mistakes.push(`\`${name}\` ${read}`);
       else values[name] = read.value;
     }

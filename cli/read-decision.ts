@@ -1,10 +1,9 @@
-import { readFileSync } from 'node:fs';
 import { hostname, userInfo } from 'node:os';
-import { parse as parseYaml } from 'yaml';
 import { STEP_TYPES } from '../activities/registry.js';
 import { isJsonObject, type JsonObject } from '../core/json.js';
 import type { Decision } from '../workflows/contract.js';
 import { CliFailure, EXIT } from './failure.js';
+import { readYamlMap } from './yaml-file.js';
 
 /** An answer for a parked step, before it is known which step it is for. */
 export type Answer =
@@ -87,30 +86,22 @@ export function assertOutputs(uses: string, outputs: JsonObject): void {
 }
 
 function readValue(given: string): JsonObject {
-  const isJson = given.trimStart().startsWith('{');
-  const text = isJson ? given : readText(given);
+  const example = 'submission: { … }';
+  if (!given.trimStart().startsWith('{')) {
+    const entries = readYamlMap(given, 'The file of --value', example);
+    return Object.fromEntries(entries.map(({ name, value }) => [name, value]));
+  }
   let value: unknown;
   try {
-    value = isJson ? JSON.parse(text) : parseYaml(text, { version: '1.2', schema: 'core' });
+    value = JSON.parse(given);
   } catch (error) {
     throw usage(
-      `--value: ${isJson ? 'it' : given} is not ${isJson ? 'JSON' : 'JSON or YAML'}: ${firstLine(error)}`,
-      'Correct it.',
+      `--value: it is not JSON: ${firstLine(error)}`,
+      `For example: --value '{"submission": {…}}'; a file may be YAML.`,
     );
   }
   if (isJsonObject(value)) return value;
-  throw usage(
-    `--value: ${isJson ? 'it' : given} must hold a map of outputs.`,
-    'For example: --value \'{"submission": {…}}\'',
-  );
-}
-
-function readText(file: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (error) {
-    throw usage(`The file of --value cannot be read: ${firstLine(error)}`, 'Correct the path.');
-  }
+  throw usage('--value must hold a map of outputs.', `For example: ${example}`);
 }
 
 function usage(message: string, hint: string): CliFailure {

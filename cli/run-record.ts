@@ -9,6 +9,7 @@ import type { ApprovalState } from '../core/open-approval.js';
 import type { RunStatus, StepState, StepStatus } from '../core/run-state.js';
 import { toRunView, type RunView } from '../core/run-view.js';
 import { partId, STATE_QUERY, WORKFLOW_TYPE } from '../workflows/contract.js';
+import { deadlineOf, deadlineToJson } from './deadline-words.js';
 import { withParts } from './run-parts.js';
 import type { Session } from './session.js';
 
@@ -19,12 +20,14 @@ export interface RunRecord {
   readonly view: RunView;
   /** The run's evidence folder. */
   readonly evidence: string;
+  /** When it ends at the latest, ISO 8601, UTC; absent: it has no deadline, or only the server knew of it. */
+  readonly deadline?: string;
   /** Something a reader must know about where this comes from; absent when it is the plain truth of now. */
   readonly remark?: string;
 }
 
 /** The run as `--json` prints it: the shape is public (docs/cli.md). */
-export function toShowJson({ view, evidence }: RunRecord): JsonObject {
+export function toShowJson({ view, evidence, deadline }: RunRecord): JsonObject {
   return {
     runId: view.runId,
     roundId: view.roundId,
@@ -45,6 +48,9 @@ export function toShowJson({ view, evidence }: RunRecord): JsonObject {
       }),
     ),
     ...(view.error === undefined ? {} : { error: toErrorJson(view.error, null) }),
+    ...(deadline === undefined
+      ? {}
+      : { deadline: deadlineToJson(deadline, view.status === 'running', Date.now()) }),
     evidence,
   };
 }
@@ -83,6 +89,8 @@ export async function readRunFromServer(
   const evidence =
     recorded?.evidence ??
     (isJsonObject(memo) && typeof memo['evidence'] === 'string' ? memo['evidence'] : '');
+  const deadline = deadlineOf(memo);
+  const more = deadline === null ? {} : { deadline };
   const status = toRunStatus(description.status.name);
   const end = status === 'running' ? null : await readEnd(handle, session);
   const view =
@@ -94,7 +102,7 @@ export async function readRunFromServer(
             (await readPartEnd(session, end.runId, part)) ??
             (await recordedPart(roots, end.runId, part)),
         );
-  if (view !== null) return { view, evidence };
+  if (view !== null) return { view, evidence, ...more };
   // No worker answers, and the end says nothing of the steps: what was recorded on disk is the next best.
   const fallback = recorded?.view ?? emptyView(runId, memo);
   return {
@@ -111,6 +119,7 @@ export async function readRunFromServer(
         : {}),
     },
     evidence,
+    ...more,
     remark: 'No worker answers: the steps are as last recorded in the evidence folder.',
   };
 }

@@ -4,6 +4,7 @@ import type { Settings } from '../adapters/settings/settings.js';
 import { registerSearchAttributes } from '../adapters/temporal-server/prepare-namespace.js';
 import { innerBlocks } from '../core/inner-blocks.js';
 import type { Network, Plan, PlanStep } from '../core/plan.js';
+import { toMoment } from '../core/run-deadline.js';
 import {
   SEARCH_ATTRIBUTES,
   WORKFLOW_TYPE,
@@ -100,6 +101,7 @@ export async function startExecution(
     roundId: args.roundId,
     sourceSha256: plan.sourceSha256,
     evidence: createEvidence(session.settings.stateDir).directory(runId),
+    ...(args.deadlineMs === undefined ? {} : { deadline: toMoment(args.deadlineMs) }),
   };
   const task = plan.inputs['task'];
   const [first] = args.state === undefined ? plan.steps : [];

@@ -106,6 +106,30 @@ describe('adit test', () => {
     expect(err).toContain('No test has "none" in its name.');
   });
 
+  it('runs a file once that is named twice, and asks for the files of a folder', async () => {
+    const file = await write(
+      'a.test.yaml',
+      `${READY}tests:\n${test('it stops', "status == 'stopped'")}`,
+    );
+    const again = `${path.dirname(file)}/./a.test.yaml`;
+    expect(await runCommandLine(['test', file, file, again])).toBe(0);
+    expect(err).toMatch(/^1 passed/);
+    err = '';
+    expect(await runCommandLine(['test', path.dirname(file)])).toBe(2);
+    expect(err).toContain(`Name test files in it, such as ${path.dirname(file)}/*.test.yaml.`);
+  });
+
+  it('runs the other tests when a file is not there, and exits 2', async () => {
+    const file = await write(
+      'a.test.yaml',
+      `${READY}tests:\n${test('it stops', "status == 'stopped'")}`,
+    );
+    const none = path.join(path.dirname(file), 'none.test.yaml');
+    expect(await runCommandLine(['test', none, file])).toBe(2);
+    expect(out).toContain(`ok ${file}: 1 test`);
+    expect(err).toContain(`The test file ${none} cannot be read: there is no such file.`);
+  });
+
   it('refuses a pipeline, and names its test file', async () => {
     expect(await runCommandLine(['test', path.join(folder, 'a.yaml')])).toBe(2);
     expect(err).toContain('a.yaml is no test file');

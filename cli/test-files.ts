@@ -1,5 +1,7 @@
 /** `adit test`: compiles test files, runs their tests, and prints how they went. */
+import { statSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
+import path from 'node:path';
 import { STEP_TYPES } from '../activities/registry.js';
 import { printDiagnostic } from '../compiler/diagnostic.js';
 import { errorMessage } from '../core/error.js';
@@ -7,7 +9,7 @@ import { compileTestFile, isTestFile } from '../testing/compile-test-file.js';
 import { toJUnit } from '../testing/junit.js';
 import { printFailedTest, toJsonReport, type FileReport } from '../testing/report.js';
 import { runTest, type TestResult } from '../testing/run-test.js';
-import { readPipelineFile } from './check-files.js';
+import { asOne, readOrNote } from './check-files.js';
 import type { TestOptions } from './commands/test.js';
 import { CliFailure, EXIT, type ExitCode } from './failure.js';
 import { clean, note, paint, print, printJson } from './output.js';
@@ -15,7 +17,9 @@ import { filesOnDisk } from './pipeline-files.js';
 import { namedFileReader } from './read-named-file.js';
 
 /** Exit code 1 when a test fails, 2 when a file has mistakes or no test has the name that is asked for. */
-export async function testFiles(files: readonly string[], options: TestOptions): Promise<ExitCode> {
+export async function testFiles(given: readonly string[], options: TestOptions): Promise<ExitCode> {
+  // Patterns of a shell may name a file twice.
+  const files = [...new Map(given.map((file) => [path.resolve(file), file])).values()];
   for (const file of files) assertTestFile(file);
   if (options.watch !== true) return (await testOnce(files, options)).exitCode;
   const { watchTests } = await import('./watch-tests.js');
@@ -25,6 +29,12 @@ export async function testFiles(files: readonly string[], options: TestOptions):
 /** A pipeline is not a test file, and its author most likely means the one beside it. */
 function assertTestFile(file: string): void {
   if (isTestFile(file)) return;
+  if (statSync(file, { throwIfNoEntry: false })?.isDirectory() === true) {
+    throw new CliFailure('USAGE', `${clean(file)} is a folder.`, {
+      hint: `Name test files in it, such as ${clean(path.join(file, '*.test.yaml'))}.`,
+      exitCode: EXIT.usage,
+    });
+  }
   const beside = file.replace(/\.(ya?ml)$/, '.test.$1');
   throw new CliFailure(
     'USAGE',
@@ -45,11 +55,16 @@ export interface Tested {
 async function testOnce(files: readonly string[], options: TestOptions): Promise<Tested> {
   const reports: FileReport[] = [];
   const read = new Set(files);
+  const unreadable: CliFailure[] = [];
   for (const file of files) {
-    const { report, files: named } = await testFile(file, options.filter);
+    const content = await readOrNote(file, unreadable);
+    if (content === null) continue;
+    const { report, files: named } = await testFile(file, content, options.filter);
     reports.push(report);
     for (const name of named) read.add(name);
   }
+  if (unreadable.length > 0 && (options.json === true || reports.length === 0))
+    throw asOne(unreadable);
   const results = reports.flatMap((report) => report.results);
   const failed = results.filter(({ failures }) => failures.length > 0).length;
   const mistakes = reports.flatMap((report) => report.mistakes);
@@ -59,6 +74,7 @@ async function testOnce(files: readonly string[], options: TestOptions): Promise
     const ok = failed === 0 && mistakes.length === 0;
     printJson({ ok, passed: results.length - failed, failed, files: reports.map(toJsonReport) });
   } else printReports(reports, results.length - failed, failed);
+  if (unreadable.length > 0) throw asOne(unreadable);
   if (options.junit !== undefined) await writeJUnit(options.junit, reports);
   const exitCode = mistakes.length > 0 ? EXIT.usage : failed > 0 ? EXIT.failed : EXIT.done;
   return { exitCode, files: [...read] };
@@ -73,10 +89,10 @@ function noSuchTest(filter: string): CliFailure {
 
 async function testFile(
   file: string,
+  content: Uint8Array,
   filter: string | undefined,
 ): Promise<{ report: FileReport; files: readonly string[] }> {
   const beganMs = performance.now();
-  const content = await readPipelineFile(file);
   const compiled = compileTestFile(content, file, STEP_TYPES, namedFileReader(file), filesOnDisk);
   const results: TestResult[] = [];
   const wanted = filter?.toLowerCase() ?? '';

@@ -234,6 +234,18 @@ describe('binding', () => {
       { value: { a: 'x' } },
       'the input `limits` takes number at `a`, not `x`',
     ],
+    [
+      'a list that is nested without end',
+      'tags',
+      { text: '['.repeat(500_000) },
+      'the input `tags` is nested too deeply to be read',
+    ],
+    [
+      'a text with a NUL',
+      'tags',
+      { text: '["a\\0"]' },
+      'the input `tags` holds the character NUL at `[0]`, which no program can be given',
+    ],
     ['nothing at all', 'tags', { value: null }, 'the input `tags` takes list<string>, not nothing'],
     [
       'a text that is too long',

@@ -11,7 +11,13 @@ import { VALUES } from './values.js';
 import { toJson } from './yaml.js';
 
 /** An input as it was given: text from a command line, read by the input's type, or a value. */
-export type GivenInput = { readonly text: string } | { readonly value: Json };
+export type GivenInput =
+  | { readonly text: string }
+  | {
+      readonly value: Json;
+      /** Where it stands, `file:line:column`; absent where it comes from no file. */
+      readonly place?: string;
+    };
 
 export interface Binding {
   readonly inputs: ReadonlyMap<string, GivenInput>;
@@ -62,12 +68,12 @@ function bindInputs(
   diagnostics: Diagnostics,
 ): { [name: string]: Json } {
   const bound: { [name: string]: Json } = {};
-  for (const name of given.keys()) {
+  for (const [name, { place }] of placesOf(given)) {
     if (pipeline.inputs.some((input) => input.name === name)) continue;
     diagnostics.add(
       'INPUT_UNKNOWN',
       pipeline.inputsRange,
-      `the pipeline \`${pipeline.name}\` has no input \`${name}\``,
+      `the pipeline \`${pipeline.name}\` has no input \`${name}\`${place}`,
       suggestHint(
         name,
         pipeline.inputs.map((input) => input.name),
@@ -104,7 +110,16 @@ function bindInputs(
   return bound;
 }
 
+function placesOf(given: Binding['inputs']): [string, { readonly place: string }][] {
+  return [...given].map(([name, one]) => {
+    const place = 'place' in one && one.place !== undefined ? ` (${one.place})` : '';
+    return [name, { place }];
+  });
+}
+
 function exampleOf({ name, type }: CheckedInput, given?: GivenInput): string {
+  if (given !== undefined && 'value' in given && given.place !== undefined)
+    return `correct it at ${given.place}, such as \`${name}: ${exampleValue(type)}\``;
   const text = given !== undefined && 'text' in given ? given.text.trim() : '';
   // `a,b` is how other tools take a list.
   if (type.kind === 'list' && /^[\w.-]+(?:\s*,\s*[\w.-]+){0,7}$/.test(text.slice(0, 200)))
@@ -113,6 +128,11 @@ function exampleOf({ name, type }: CheckedInput, given?: GivenInput): string {
       .split(/\s*,\s*/)
       .join(', ')}]'\``;
   return `give it with \`--input ${name}=${exampleText(type)}\``;
+}
+
+/** As it stands in a file: a shell's quotes are none of YAML's there. */
+function exampleValue(type: Type): string {
+  return exampleText(type).replace(/^'(.*)'$/, '$1');
 }
 
 function exampleText(type: Type): string {
@@ -189,21 +209,24 @@ function readScalar(text: string, type: Type): Read {
 
 /** Lists and records are given as YAML, of which JSON is a part. */
 function readYaml(text: string): Read {
-  const document = parseDocument(text, {
-    version: '1.2',
-    schema: 'core',
-    merge: false,
-    prettyErrors: false,
-  });
-  const [error] = [...document.errors, ...document.warnings];
-  if (error !== undefined) return `does not parse as YAML or JSON: ${error.message}`;
   try {
+    const document = parseDocument(text, {
+      version: '1.2',
+      schema: 'core',
+      merge: false,
+      prettyErrors: false,
+    });
+    const [error] = [...document.errors, ...document.warnings];
+    if (error !== undefined) throw error;
     // An own limit: aliases could stand for more than the text is long.
     return {
       value: JSON.parse(JSON.stringify(document.toJS({ maxAliasCount: 50 }) ?? null)) as Json,
     };
   } catch (problem) {
-    return `does not parse as YAML or JSON: ${problem instanceof Error ? problem.message : String(problem)}`;
+    const message = problem instanceof Error ? problem.message : String(problem);
+    // Of a stack that was too small for it, thrown or as an error of the syntax.
+    if (message.startsWith('Maximum call stack')) return 'is nested too deeply to be read';
+    return `does not parse as YAML or JSON: ${message}`;
   }
 }
 
@@ -213,6 +236,10 @@ export function findProblem(value: Json, type: Type, path: string): string | nul
   const wrong = `takes ${printType(type)}${at}, not ${describe(value)}`;
   switch (type.kind) {
     case 'string':
+      if (typeof value !== 'string') return wrong;
+      return value.includes('\0')
+        ? `holds the character NUL${at}, which no program can be given`
+        : null;
     case 'int':
     case 'number':
     case 'bool':

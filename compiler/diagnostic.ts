@@ -108,6 +108,9 @@ export function createSource(file: string, text: string): Source {
 /** Longest message, in characters: it can quote what the file holds. */
 const MAX_MESSAGE = 2_000;
 
+/** No name that anybody meant: its beginning and its end tell which it is. */
+const LONG_WORD = /[^\s`]{200,}/g;
+
 /** Collects diagnostics over one source; `list` gives them in source order. */
 export class Diagnostics {
   readonly source: Source;
@@ -199,7 +202,8 @@ export class Diagnostics {
 }
 
 function clip(message: string): string {
-  return message.length > MAX_MESSAGE ? `${message.slice(0, MAX_MESSAGE)}…` : message;
+  const shown = message.replace(LONG_WORD, (word) => `${word.slice(0, 80)}…${word.slice(-20)}`);
+  return shown.length > MAX_MESSAGE ? `${shown.slice(0, MAX_MESSAGE)}…` : shown;
 }
 
 /** Line and column of an offset, both from 1. */

@@ -14,6 +14,7 @@ import {
 } from 'yaml';
 import type { Json } from '../core/json.js';
 import { placeOf, type DiagnosticCode, type Diagnostics, type Range } from './diagnostic.js';
+import { decodeText } from './text-file.js';
 import { MAX_SYNTAX_ERRORS, quote, readDocument, type Unquoted } from './unquoted.js';
 
 export type SourceNode = ScalarNode | ListNode | MapNode;
@@ -71,23 +72,20 @@ export function decodeFile(
       hint: 'large values belong into files that steps read',
     };
   }
-  const isUtf16 =
-    (bytes[0] === 0xff && bytes[1] === 0xfe) || (bytes[0] === 0xfe && bytes[1] === 0xff);
-  const nul = bytes.indexOf(0);
-  let text: string;
-  try {
-    if (nul !== -1 || isUtf16) throw new TypeError('not text');
-    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-  } catch {
+  const text = decodeText(bytes);
+  if (typeof text !== 'string') {
+    const { message, hint } = text;
     return {
       code: 'FILE_NOT_TEXT',
-      message:
-        nul === -1 || isUtf16
-          ? 'the file is not UTF-8 text'
-          : `the file is binary: byte ${nul} is NUL`,
-      hint: isUtf16
-        ? 'it is UTF-16, as some editors and shells write it: save it as UTF-8'
-        : 'a pipeline is a YAML document in UTF-8',
+      message,
+      hint: hint === '' ? 'a pipeline is a YAML document in UTF-8' : hint,
+    };
+  }
+  if (text.includes('\r') && !text.includes('\n')) {
+    return {
+      code: 'FILE_NOT_TEXT',
+      message: 'the lines of the file end with a carriage return alone, so it is all one line',
+      hint: 'save it with the line ends of Unix (LF) or of Windows (CRLF)',
     };
   }
   if (text.trim() === '') {
@@ -143,7 +141,15 @@ export function parseYaml(text: string, diagnostics: Diagnostics): YamlTree {
     return { root: null, brokenAt };
   }
   const builder = new TreeBuilder(diagnostics, unquoted);
-  return { root: builder.build(document.contents), brokenAt };
+  const root = builder.build(document.contents);
+  const tooDeep = document.errors.find(isTooDeep);
+  if (tooDeep !== undefined) builder.endTooDeep({ start: tooDeep.pos[0], end: tooDeep.pos[1] });
+  return { root, brokenAt };
+}
+
+/** The library gives what its own stack was too small for as an error of the syntax. */
+function isTooDeep({ message }: Document.Parsed['errors'][number]): boolean {
+  return message.startsWith('Maximum call stack');
 }
 
 const SYNTAX_HINTS: { readonly [code: string]: string } = {
@@ -189,6 +195,7 @@ function reportErrors(document: Document.Parsed, diagnostics: Diagnostics): numb
   for (const error of document.errors) {
     const range = { start: error.pos[0], end: Math.max(error.pos[1], error.pos[0] + 1) };
     brokenAt = Math.min(brokenAt, range.start);
+    if (isTooDeep(error)) continue;
     const { line } = placeOf(diagnostics.source, range.start);
     if (error.code === 'MULTIPLE_DOCS') {
       diagnostics.add(
@@ -276,6 +283,11 @@ class TreeBuilder {
     return this.#node(node, 0, null);
   }
 
+  /** Says that what stands here is nested too deeply, unless that is said already. */
+  endTooDeep(range: Range): void {
+    this.#limit('YAML_TOO_DEEP', range, `lists and maps are nested more than ${MAX_DEPTH} deep`);
+  }
+
   /** `at` is the place of the alias that is being followed: what it stands for is reported there. */
   #node(node: Node | null, depth: number, at: Range | null): SourceNode {
     const range = at ?? rangeOf(node);
@@ -290,7 +302,7 @@ class TreeBuilder {
     }
     if (depth > MAX_DEPTH) {
       const head = { start: range.start, end: range.start + 1 };
-      this.#limit('YAML_TOO_DEEP', head, `lists and maps are nested more than ${MAX_DEPTH} deep`);
+      this.endTooDeep(head);
       return { kind: 'scalar', value: null, range, broken: true };
     }
     if (isAlias(node)) {
@@ -368,6 +380,17 @@ class TreeBuilder {
       return { kind, value: null, range, broken: true };
     if (this.#mended.has(node.range?.[0] ?? -1)) return { kind, value: null, range, broken: true };
     if (typeof value === 'number') {
+      const written = node.source ?? '';
+      if (/^[-+]?0\d+$/.test(written)) {
+        const digits = String(value);
+        this.#diagnostics.add(
+          'VALUE_INVALID',
+          range,
+          `\`${written}\` begins with 0: other readers of YAML take that for an octal number`,
+          `write \`${digits}\`, or quote it if it is meant as text`,
+        );
+        return { kind, value: null, range, broken: true };
+      }
       const isTooLarge =
         Number.isInteger(value) &&
         !Number.isSafeInteger(value) &&
@@ -380,6 +403,15 @@ class TreeBuilder {
           ? 'this number is beyond ±2^53 and would lose digits'
           : 'this is not a finite number',
         'quote it if it is meant as text',
+      );
+      return { kind, value: null, range, broken: true };
+    }
+    if (typeof value === 'string' && value.includes('\0')) {
+      this.#diagnostics.add(
+        'VALUE_INVALID',
+        range,
+        'this text holds the character NUL, which no program and no file name can be given',
+        'leave the `\\0` out; a program can write one itself, as `printf` does',
       );
       return { kind, value: null, range, broken: true };
     }

@@ -4,6 +4,7 @@ import type { Scope as Values } from '../core/expression.js';
 import type { Json, JsonObject } from '../core/json.js';
 import type { RunResult, StepState } from '../core/run-state.js';
 import { explain } from './expression-text.js';
+import { isInside } from '../core/plan-paths.js';
 import { matches } from './step-names.js';
 import type { Assertion, TestCase, TestFailure, TestFile } from './test-file.js';
 
@@ -81,7 +82,7 @@ function factsOf(
   const starts = new Map<string, number>();
   for (const path of order) starts.set(path, (starts.get(path) ?? 0) + 1);
   for (const [path, state] of states) {
-    ran.set(path, hasRun(state));
+    ran.set(path, hasBegun(path, state, starts, names));
     stateOf.set(path, state.status);
   }
   const shownBy = new Map<string, JsonObject>();
@@ -125,6 +126,15 @@ function factsOf(
   };
 }
 
-function hasRun({ status }: StepState): boolean {
-  return status !== 'skipped' && status !== 'pending';
+/** Of a step: a start of it. What else was cancelled in the moment of its beginning has done nothing. */
+function hasBegun(
+  path: string,
+  { status, startedAt, endedAt }: StepState,
+  starts: ReadonlyMap<string, number>,
+  names: TestFile['names'],
+): boolean {
+  if (names.at(path)?.step?.kind === 'step') return starts.has(path);
+  if (status === 'skipped' || status === 'pending') return false;
+  if (status !== 'cancelled' || startedAt !== endedAt) return true;
+  return [...starts.keys()].some((inner) => isInside(inner, path));
 }

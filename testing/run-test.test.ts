@@ -313,6 +313,27 @@ expect: [status == 'succeeded', states.long == 'cancelled', states.tidy == 'succ
     expect(failures).toEqual([]);
   });
 
+  it('tells of what was cancelled before its beginning that it did not run', async () => {
+    const within = (id: string, steps: string): string =>
+      `- id: ${id}\n  try:\n${indent(steps, 4)}  catch: [{ errors: [PROGRAM_LOST], steps: [${step(`${id}_2`).slice(2)}] }]`;
+    const steps = `- parallel:\n${indent(
+      [
+        step('a'),
+        within('b', `${step('c')}\n${step('d')}\n${step('e')}`),
+        within('f', `${step('g')}\n- { id: h, wait: 10m }`),
+        within('i', `- { id: j, wait: 10m }`),
+      ].join('\n'),
+      4,
+    )}`;
+    // `e` has no outcome: were it started, the test would fail.
+    const given = ['c', 'd', 'g'].map((id) => `${id}: { outputs: ${gives('{}')} }`);
+    const result = await run(
+      steps,
+      `steps: { a: { error: PROGRAM_KILLED }, ${given.join(', ')} }\nexpect: ['ran.b && ran.c && ran.f && ran.g', "states.e == 'cancelled' && starts.e == 0", '!ran.e', "states.h == 'cancelled'", '!ran.h']`,
+    );
+    expect(result.failures).toEqual([]);
+  });
+
   it('cancels the run at a moment; `finally` runs', async () => {
     const { failures } = await run(
       `- { try: [{ id: long, uses: process.run, with: { command: x } }], finally: [{ id: tidy, uses: process.run, with: { command: x } }] }

@@ -195,6 +195,8 @@ export interface RunMemo {
   readonly sourceSha256: string;
   /** The run's evidence folder, on the machine that started it. */
   readonly evidence: string;
+  /** When the run ends at the latest, ISO 8601, UTC; absent: it has no deadline. */
+  readonly deadline?: string;
   /** Present in a child workflow: the run that it is a part of, and the path of the part. */
   readonly part?: { readonly runId: string; readonly path: string };
 }

@@ -41,15 +41,15 @@ export function registerApprove(program: Command): void {
     )
     .action(
       async (runId: string | undefined, step: string | undefined, options: ApproveOptions) => {
-        const { readAction } = await import('../read-approval.js');
-        const action = readAction(options, step !== undefined);
+        const { readGivenAnswer } = await import('../read-approval.js');
+        const answer = readGivenAnswer(options, step !== undefined);
         if (runId === undefined || step === undefined) {
           const { listApprovals } = await import('../list-approvals.js');
           await listApprovals(options, runId);
           return;
         }
         const { answerApproval, printShownFile, showApproval } = await import('../approve-step.js');
-        if (action !== null) await answerApproval(options, { runId, step, action });
+        if (answer !== null) await answerApproval(options, { runId, step, answer });
         else if (options.file !== undefined) await printShownFile(options, runId, step);
         else await showApproval(options, runId, step);
       },

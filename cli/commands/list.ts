@@ -21,6 +21,7 @@ export function registerList(program: Command): void {
       }
       const { table } = await import('../table.js');
       const { paintStatus } = await import('../print-run.js');
+      const { timeLeftWords } = await import('../deadline-words.js');
       if (runs.length === 0) print('There are no runs yet.');
       else {
         print(
@@ -30,6 +31,9 @@ export function registerList(program: Command): void {
               paintStatus(run.status),
               run.startedAt === null ? '' : run.startedAt.slice(0, 16).replace('T', ' '),
               clean(run.stage),
+              run.deadline === null || run.status !== 'running'
+                ? ''
+                : `deadline: ${timeLeftWords(run.deadline, Date.now())}`,
               run.parked.length === 0
                 ? ''
                 : `waits for ${run.approvals.length === run.parked.length ? 'approval' : 'a decision'}: ${clean(run.parked.join(', '), 120)}`,

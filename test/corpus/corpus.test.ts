@@ -77,8 +77,32 @@ describe('a file that is not worth reading', () => {
   });
 
   it('is refused when it is not UTF-8', () => {
-    const printed = print(Uint8Array.from([0x70, 0x3a, 0x20, 0xff, 0xfe]), 'latin.yaml');
-    expect(printed).toContain('latin.yaml:1:1: error: the file is not UTF-8 text [FILE_NOT_TEXT]');
+    const printed = print(Buffer.from('pipeline: a\nsteps: []\n# caf\u00e9\n', 'latin1'), 'latin.yaml');
+    expect(printed).toContain(
+      'latin.yaml:1:1: error: the file is not UTF-8 text: line 3 holds bytes of another encoding [FILE_NOT_TEXT]',
+    );
+    expect(printed).toContain('save it as UTF-8; it may be Latin-1');
+    const cut = Buffer.from('pipeline: \u00e9').subarray(0, -1);
+    expect(print(cut, 'cut.yaml')).toContain('line 1 holds bytes of another encoding');
+  });
+
+  it.each([
+    ['with a mark, low byte first', Buffer.from('\ufeffpipeline: a\n', 'utf16le')],
+    ['without a mark, low byte first', Buffer.from('pipeline: a\n', 'utf16le')],
+    ['with a mark, high byte first', Buffer.from('\ufeffpipeline: a\n', 'utf16le').swap16()],
+    ['without a mark, high byte first', Buffer.from('pipeline: a\n', 'utf16le').swap16()],
+  ])('is known for UTF-16, %s', (_name, content) => {
+    expect(print(content, 'wide.yaml')).toMatch(/the file is not UTF-8 text \[FILE_NOT_TEXT\][^]*it is UTF-16/);
+  });
+
+  it('is refused when it holds the byte NUL, and the line is told', () => {
+    const printed = print('pipeline: a\nsteps: []\n# \u0000\n', 'nul.yaml');
+    expect(printed).toContain('the file is binary: line 3 holds the byte NUL [FILE_NOT_TEXT]');
+  });
+
+  it('is refused when its lines end with a carriage return alone', () => {
+    const printed = print('pipeline: a\rsteps: []\r', 'mac.yaml');
+    expect(printed).toContain('end with a carriage return alone, so it is all one line [FILE_NOT_TEXT]');
   });
 
   it.each([
@@ -95,11 +119,14 @@ describe('a file that is not worth reading', () => {
     ['a line of 100,000 colons', `pipeline: a\nsteps:\n  - uses: process.run\n    if: ${'a b: '.repeat(100_000)}\n`],
     ['tabs', 'pipeline: a\nsteps:\n\t- uses: process.run\n\t  with: { command: a }\n'],
     ['a NUL', 'pipeline: a\u0000\nsteps: []\n'],
+    ['an id of 1 MB', `pipeline: a\nsteps: [{ id: ${'k'.repeat(1_000_000)}, wait: 1s }]\n`],
+    ['a key of 1 MB', `pipeline: a\nsteps: [{ wait: 1s, ${'k'.repeat(1_000_000)}: 1 }]\n`],
     ['a merge of a merge', 'pipeline: a\nx: &a { b: 1 }\ny: &c { <<: *a }\nsteps: [{ <<: *c }]\n'],
     ['deep brackets in an expression', `pipeline: a\nsteps:\n  - uses: process.run\n    if: "${'('.repeat(3_000)}true${')'.repeat(3_000)}"\n    with: { command: x }\n`],
   ])('is refused soon and in few words when it holds %s', (_name, content) => {
     const printed = print(content, 'hostile.yaml');
     expect(printed).toContain('error:');
+    expect(printed).not.toMatch(/call stack/i);
     expect(printed.length).toBeLessThan(20_000);
   });
 
@@ -108,6 +135,18 @@ describe('a file that is not worth reading', () => {
     expect(print(text.replaceAll('\n', '\r\n'), 'lines.yaml')).toBe('');
     expect(print(`\ufeff${text}`, 'mark.yaml')).toBe('');
     expect(print(Buffer.from(text, 'utf16le'), 'wide.yaml')).toContain('[FILE_NOT_TEXT]');
+  });
+
+  it('tells that it is nested too deeply, once and in our words', () => {
+    for (const depth of [200, 100_000]) {
+      const printed = print(`pipeline: a\nsteps: ${'['.repeat(depth)}`, 'deep.yaml');
+      expect(printed.match(/lists and maps are nested more than 100 deep \[YAML_TOO_DEEP\]/g)).toHaveLength(1);
+    }
+  });
+
+  it('shows of a name that is too long how it begins and ends', () => {
+    const printed = print(`pipeline: a\nsteps: [{ uses: ${'k'.repeat(1_000)}-end, with: {} }]\n`, 'long.yaml');
+    expect(printed).toMatch(/there is no step type `k{80}…k{16}-end` \[STEP_TYPE_UNKNOWN\]/);
   });
 
   it('shows control characters and terminal escapes harmlessly, and cuts long lines', () => {

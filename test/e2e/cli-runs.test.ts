@@ -198,7 +198,10 @@ describe('a step that asks', () => {
     [['r', '--retry'], 'An answer is for one step of one run.'],
     [['r', 's', '--reason', 'x'], '--reason, --by and --id belong to an answer'],
     [['r', 's', '--value', '{"a": '], '--value: it is not JSON'],
-    [['r', 's', '--value', '/no/such/file'], 'The file of --value cannot be read'],
+    [
+      ['r', 's', '--value', '/no/such/file'],
+      'The file of --value /no/such/file cannot be read: there is no such file.',
+    ],
   ])('is not decided by %j', async (args, message) => {
     const { exitCode, stderr } = await world.call('decide', ...args);
     expect(exitCode).toBe(2);

@@ -72,7 +72,10 @@ afterAll(async () => {
 describe('a run that no worker takes', () => {
   it('is listed with its names, and its progress says that no worker polls its queue', async () => {
     const remarks: string[] = [];
-    const { runId, evidence } = await startRun(session, plan, (text) => remarks.push(text));
+    const deadlineMs = Date.now() + 7_200_000;
+    const { runId, evidence } = await startRun(session, plan, (text) => remarks.push(text), {
+      deadlineMs,
+    });
     expect(remarks).toEqual([]);
     expect(evidence).toBe(path.join(folder, 'runs', runId));
 
@@ -105,10 +108,15 @@ describe('a run that no worker takes', () => {
         stage: 'enough',
         startedAt: expect.stringMatching(/^\d{4}-/),
         endedAt: null,
+        deadline: new Date(deadlineMs).toISOString(),
         parked: [],
         approvals: [],
       },
     ]);
+    const shown = await readRunFromServer(session, runId, [folder]);
+    expect(shown && toShowJson(shown)).toMatchObject({
+      deadline: { at: new Date(deadlineMs).toISOString(), leftMs: expect.any(Number) },
+    });
     const found: string[] = [];
     for await (const execution of session.client.workflow.list({
       query: `AditTask="some-task" AND AditPipeline="nothing-to-do"`,

@@ -113,6 +113,9 @@ describe('hooks', () => {
             const delivery = runs.client.workflow.getHandle(one.notice.id);
             expect(await delivery.result()).toEqual({ webhook: 'delivered', command: 'delivered' });
             const told = historyToJSON(await delivery.fetchHistory());
+            // What was down for a moment here may be so for hours: tries go on, at most ten minutes apart.
+            expect(told).toMatch(/"scheduleToCloseTimeout":\s*"259200s"/);
+            expect(told).toMatch(/"maximumInterval":\s*"600s"/);
             expect(told).not.toMatch(/very-secret-token|hidden|127\.0\.0\.1|a secret of/);
           }
           const written = (await readFile(lines, 'utf8')).trim().split('\n').sort();
