@@ -81,7 +81,9 @@ function factsOf(
   const starts = new Map<string, number>();
   for (const path of order) starts.set(path, (starts.get(path) ?? 0) + 1);
   for (const [path, state] of states) {
-    ran.set(path, hasRun(state));
+    // The step that a cancelled run comes by next is cancelled before it starts.
+    const isStarted = names.at(path)?.step?.kind !== 'step' || starts.has(path);
+    ran.set(path, hasRun(state) && (isStarted || state.status !== 'cancelled'));
     stateOf.set(path, state.status);
   }
   const shownBy = new Map<string, JsonObject>();
