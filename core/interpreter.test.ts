@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { Template } from './expression.js';
+import type { Expr, Template } from './expression.js';
 import type { StepOutcome, StepRequest } from './powers.js';
 import type { ForeachStep, Plan, PlanStep } from './plan.js';
 import { fail, ok, run } from '../test/support/interpreter-world.js';
@@ -231,8 +231,14 @@ describe('foreach', () => {
   });
 
   test('over an empty list succeeds with no results', async () => {
-    const world = await run(planOf(foreach([], { fail: 'wait' })), () => ok());
+    const collect: Expr = { op: 'lit', value: 1 };
+    const world = await run(planOf(foreach([], { fail: 'wait', collect })), () => ok());
     expect(world.state.steps['each']?.outputs).toEqual({ results: [], failures: [] });
+  });
+
+  test('has results only where it collects', async () => {
+    const world = await run(planOf(foreach(['x', 'y'])), () => ok());
+    expect(world.state.steps['each']?.outputs).toEqual({ failures: [] });
   });
 });
 

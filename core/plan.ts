@@ -110,7 +110,7 @@ export interface RetryOptions {
   readonly never: readonly string[];
 }
 
-/** Bounded fan-out over a list; its outputs are `results` (in list order) and `failures`. */
+/** Bounded fan-out over a list; its outputs are `failures` and, with `collect`, `results` in list order. */
 export interface ForeachStep extends StepBase {
   readonly kind: 'foreach';
   readonly items: Expr;

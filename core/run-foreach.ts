@@ -11,7 +11,7 @@ import type { StepStates } from './step-states.js';
 
 type Item = { readonly collected: Json } | { readonly failure: StepEnd };
 
-/** The block's outputs, `results` and `failures`. `runItem` gives what stays of an item, `collected` in it. */
+/** The block's outputs, `failures` and, with `collect`, `results`. `runItem` gives what stays of an item, `collected` in it. */
 export async function runForeach(
   step: ForeachStep,
   path: string,
@@ -75,10 +75,14 @@ export async function runForeach(
   });
   if (broken) throw first;
   if (next < count) return moving.run();
-  return outputsOf(path, done);
+  const { results, failures } = ended(path, done);
+  return step.collect === undefined ? { failures } : { results, failures };
 }
 
-function outputsOf(path: string, done: ReadonlyArray<Item | undefined>): JsonObject {
+function ended(
+  path: string,
+  done: ReadonlyArray<Item | undefined>,
+): { readonly results: Json[]; readonly failures: Json[] } {
   const results: Json[] = [];
   const failures: Json[] = [];
   let firstFailure: StepEnd | undefined;

@@ -282,7 +282,7 @@ class WordCheck {
   }
 
   #codes(words: readonly string[]): void {
-    const known = [...Object.keys(STEP_ERRORS), 'STOPPED', DEFECT, ''];
+    const known = [...Object.keys(STEP_ERRORS), 'STOPPED', 'RUN_DEADLINE', DEFECT, ''];
     for (const word of words.filter((one) => !known.includes(one)))
       this.#report(
         'ERROR_CODE_UNKNOWN',
