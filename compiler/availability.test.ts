@@ -284,7 +284,8 @@ it('accepts only what is there in every outcome, and refuses little else', async
     { numRuns: RUNS, endOnFailure: true },
   );
   count.timid = timid.length / count.refused;
-  if (process.env['ADIT_SOUNDNESS_RUNS'] !== undefined) console.log(count, timid.slice(0, 5));
+  if (process.env['ADIT_SOUNDNESS_RUNS'] !== undefined)
+    process.stdout.write(`${JSON.stringify({ ...count, examples: timid.slice(0, 5) }, null, 1)}\n`);
   // Too few of either would prove nothing.
   for (const share of [count.accepted, count.refused]) expect(share).toBeGreaterThan(RUNS / 10);
   for (const share of [count.calling, count.asking]) expect(share).toBeGreaterThan(RUNS / 20);
