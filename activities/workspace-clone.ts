@@ -27,6 +27,7 @@ export const workspaceClone = defineStep({
     'PROGRAM_UNUSABLE',
     'WORKSPACE_CHANGED',
   ],
+  opensWorkspace: true,
   example: `
 - id: source
   uses: workspace.clone

@@ -69,20 +69,37 @@ function stepMs({ program, options }: ActivityStep): number {
   return options.timeoutMs + pausesMs;
 }
 
-function parallelTime({ branches, limit }: ParallelStep): LongestTime {
-  const own = branches.map(({ step }) => longestTime(step));
-  if (limit < branches.length) return sum(own);
+function parallelTime(step: ParallelStep): LongestTime {
+  const { branches, limit } = step;
+  const own = branches.map(({ step: branch }) => longestTime(branch));
+  if (limit < branches.length || branches.length > MOST_BRANCHES) return sum(own);
+  const endOf = endsOf(step);
+  return longest(branches.map((_, at) => endOf(at)));
+}
+
+/** The longest from the beginning of a `parallel` to that of one of its branches. */
+export function timeBefore(step: ParallelStep, at: number): LongestTime {
+  const { branches, limit } = step;
+  if (limit < branches.length || branches.length > MOST_BRANCHES)
+    return sum(branches.flatMap((branch, other) => (other === at ? [] : longestTime(branch.step))));
+  return longest((branches[at]?.needs ?? []).map(endsOf(step)));
+}
+
+/** When a branch ends at the latest, where there is room for all. */
+function endsOf({ branches }: ParallelStep): (branch: number) => LongestTime {
   const ends = new Map<number, LongestTime>();
   // Needs make no circle; in the order of the file one may come before what it needs.
-  const endOf = (branch: number): LongestTime => {
-    const before = ends.get(branch);
+  const endOf = (at: number): LongestTime => {
+    const before = ends.get(at);
     if (before !== undefined) return before;
-    ends.set(branch, 0);
-    const end = sum([longest((branches[branch]?.needs ?? []).map(endOf)), own[branch] ?? 0]);
-    ends.set(branch, end);
+    ends.set(at, 0);
+    const branch = branches[at];
+    const own = branch === undefined ? 0 : longestTime(branch.step);
+    const end = sum([longest((branch?.needs ?? []).map(endOf)), own]);
+    ends.set(at, end);
     return end;
   };
-  return branches.length > MOST_BRANCHES ? sum(own) : longest(branches.map((_, at) => endOf(at)));
+  return endOf;
 }
 
 /** Beyond this a chain of needs could be deeper than the stack; the sum is never too short. */

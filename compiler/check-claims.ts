@@ -6,10 +6,9 @@
  * broken off by a stop or a cancellation. A submission counts when it is tried: what becomes of it is the business of
  * the step. Right behind the claim, before anything else, nothing is counted as going wrong.
  */
-import { formatDuration, parseDuration } from '../core/duration.js';
 import type { Expr } from '../core/expression.js';
 import type { PlanStep } from '../core/plan.js';
-import { durationOf, longestTime } from './block-time.js';
+import { longestTime, timeBefore } from './block-time.js';
 import {
   because,
   join,
@@ -24,8 +23,10 @@ import {
   type Open,
 } from './claim-flow.js';
 import { knownFrom } from './conditions.js';
+import { BranchOrder } from './branch-order.js';
+import { checkAge } from './claim-age.js';
 import type { Diagnostics } from './diagnostic.js';
-import { labelOf, templateOf, inputOf, type PlanTree, type UsesPlace } from './plan-tree.js';
+import { labelOf, inputOf, pathIn, type PlanTree, type UsesPlace } from './plan-tree.js';
 import type { SubmissionRole } from './step-signature.js';
 
 /** Most claims of a file, and most submissions: each is followed through all of it. */
@@ -104,6 +105,8 @@ class ClaimWalk {
   readonly #tree: PlanTree;
   readonly #diagnostics: Diagnostics;
   #isTold = false;
+  /** How old it gets is not told: what is gone through now is gone through again. */
+  #isTrial = false;
 
   constructor(
     claim: UsesPlace,
@@ -214,7 +217,8 @@ class ClaimWalk {
       const rest = { ...flow, open: null };
       return { normal: { none: false, open, done: false }, failed: rest, broken: rest };
     }
-    if (flow.open !== null && this.#submits.has(step)) this.#checkAge(step, flow.open);
+    if (flow.open !== null && this.#submits.has(step) && !this.#isTrial)
+      checkAge(step, flow.open, this.#claim, this.#tree, this.#diagnostics);
     const tried = { none: flow.none, open: null, done: flow.done || flow.open !== null };
     return { normal: tried, failed: tried, broken: tried };
   }
@@ -253,20 +257,25 @@ class ClaimWalk {
   }
 
   #parallel(step: PlanStep & { kind: 'parallel' }, flow: Flow): Exits {
+    const order = new BranchOrder(step);
+    if (order.isInTurn && step.fail === 'fast') return this.#list(order.inTurn(), flow);
     const exits = new Map<number, Exits>();
     // Only branches that have to do with the claim are gone through, each behind those that it needs.
     const isTouched = (at: number): boolean =>
       this.#touched.has(step.branches[at]?.step ?? step) && step.branches[at] !== undefined;
+    const neededBy = (at: number): readonly number[] =>
+      (step.branches[at]?.needs ?? []).filter(isTouched);
     let left = [...step.branches.keys()].filter(isTouched);
     while (left.length > 0) {
       const waiting = left.filter((at) => {
-        const needed = (step.branches[at]?.needs ?? []).filter(isTouched);
-        const before = needed.flatMap((one) => exits.get(one)?.normal ?? []);
+        const before = neededBy(at).flatMap((one) => exits.get(one)?.normal ?? []);
         const branch = step.branches[at];
-        if (before.length < needed.length || branch === undefined) return true;
+        if (before.length < neededBy(at).length || branch === undefined) return true;
+        const start = before.length === 0 ? flow : before.reduce(together);
+        const isPrompt = order.isPrompt(at, neededBy(at));
         exits.set(
           at,
-          this.#step(branch.step, before.length === 0 ? flow : before.reduce(together)),
+          this.#step(branch.step, isPrompt ? start : later(start, step, timeBefore(step, at))),
         );
         return false;
       });
@@ -276,18 +285,40 @@ class ClaimWalk {
     const all = [...exits.values()];
     const beside = step.branches.filter((branch) => !this.#touched.has(branch.step));
     const normal = all.map((one) => one.normal).reduce(together, flow.open === null ? START : flow);
-    const slow = flow.open === null ? [] : beside;
+    const isOpen = [flow, ...all.map((one) => one.normal)].some(({ open }) => open !== null);
+    // What one branch leaves open another may close; until it does, any that runs beside can end the block.
+    const atRisk = [
+      ...(this.#isClosedAtOnce(null, exits, order, neededBy) ? [] : [flow]),
+      ...[...exits].flatMap(([at, one]) => [
+        ...(this.#isClosedAtOnce(at, exits, order, neededBy) ? [] : [one.normal]),
+        ...(order.isAlone ? [] : [one.broken]),
+      ]),
+    ].map((one) => because(one, one.open?.why ?? `when ${labelOf(step)} fails,`));
     return {
-      normal: slow.length === 0 ? normal : later(normal, step, longestTime(step)),
-      failed: all
-        .map((one) => one.failed)
-        .reduce(join, flow.open === null ? NOWHERE : because(flow, `when ${labelOf(step)} fails,`)),
-      broken: all.map((one) => one.broken).reduce(join, NOWHERE),
+      normal: beside.length === 0 || !isOpen ? normal : later(normal, step, longestTime(step)),
+      failed: [...all.map((one) => one.failed), ...atRisk].reduce(join, NOWHERE),
+      broken: [...all.map((one) => one.broken), ...atRisk].reduce(join, NOWHERE),
     };
   }
 
+  /** Behind the branch, or at the beginning of the block, nothing can end the block while the claim is open. */
+  #isClosedAtOnce(
+    at: number | null,
+    exits: ReadonlyMap<number, Exits>,
+    order: BranchOrder,
+    neededBy: (at: number) => readonly number[],
+  ): boolean {
+    if (at !== null && order.endsLast(at)) return true;
+    return [...exits].some(([next, { normal, failed, broken }]) => {
+      const needed = neededBy(next);
+      const follows = at === null ? needed.length === 0 : needed.length === 1 && needed[0] === at;
+      const isClosed = [normal, failed, broken].every(({ open }) => open === null);
+      return follows && isClosed && order.isPrompt(next, needed) && !order.mayStop;
+    });
+  }
+
   #turns(step: PlanStep & { kind: 'foreach' | 'repeat' }, flow: Flow): Exits {
-    const exits = this.#list(step.steps, flow);
+    const exits = this.#allTurns(step, flow);
     if (this.#around.has(step)) {
       // Behind the block nothing can name a claim that was made inside of it.
       this.#expectClosed(exits.failed, '');
@@ -296,8 +327,20 @@ class ClaimWalk {
       const closed = { none: true, open: null, done: true };
       return { normal: closed, failed: closed, broken: closed };
     }
-    const isSure = step.kind === 'repeat';
+    const isSure =
+      step.kind === 'repeat' || (step.items.op === 'list' && step.items.items.length > 0);
     return { ...exits, normal: isSure ? exits.normal : join(exits.normal, flow) };
+  }
+
+  /** What one turn leaves open the next goes on with: for it all that the turns take has passed. */
+  #allTurns(step: PlanStep & { kind: 'foreach' | 'repeat' }, flow: Flow): Exits {
+    if (flow.open === null || this.#isTrial) return this.#list(step.steps, flow);
+    this.#isTrial = true;
+    const { normal, failed } = this.#list(step.steps, flow);
+    this.#isTrial = false;
+    const goesOn = step.kind === 'foreach' && step.fail === 'wait' ? join(normal, failed) : normal;
+    if (goesOn.open === null) return this.#list(step.steps, flow);
+    return this.#list(step.steps, later(flow, step, longestTime(step)));
   }
 
   /** The ways that a condition can go, for each of what can be. */
@@ -350,47 +393,6 @@ class ClaimWalk {
     if (isTrue !== undefined && this.#guards.has(isTrue)) return true;
     return isFalse !== undefined && this.#guards.has(isFalse) ? false : null;
   }
-
-  #checkAge(submit: PlanStep, { time, spent }: Open): void {
-    const { lifetime, lifetimeInput } = this.#role;
-    const claim = this.#claim.step;
-    const told = templateOf(claim, lifetimeInput);
-    const lifetimeMs = told === undefined ? parseDuration(lifetime) : durationOf(told);
-    if (lifetimeMs === null) {
-      this.#diagnostics.add(
-        'CLAIM_TOO_OLD',
-        this.#tree.rangeOfInput(claim, lifetimeInput),
-        'the checker must know how long the claim lives, and this is told only when the run starts',
-        'write the duration out, such as `45m`',
-      );
-      return;
-    }
-    if (typeof time !== 'number') {
-      this.#diagnostics.add(
-        'CLAIM_TOO_OLD',
-        this.#tree.rangeOf(submit),
-        `the claim ${labelOf(claim)} may have expired here: it cannot be told how long ${labelOf(time.unclear)} takes, which comes between`,
-        'move it before the claim, or write out how long it can take',
-      );
-    } else if (time > lifetimeMs) {
-      const parts: { readonly step: PlanStep; readonly ms: number }[] = [];
-      for (let part = spent; part !== null; part = part.before) parts.push(part);
-      const longest = parts.toSorted((a, b) => b.ms - a.ms).slice(0, 3);
-      this.#diagnostics.add(
-        'CLAIM_TOO_OLD',
-        this.#tree.rangeOf(submit),
-        `the claim ${labelOf(claim)} may have expired here: it lives ${span(lifetimeMs)}, and up to ${span(time)} can lie between (${longest.map(({ step, ms }) => `${labelOf(step)} ${span(ms)}`).join(', ')})`,
-        `claim later, give what lies between less time, or tell the claim its \`${lifetimeInput}\` where the coordinator grants more`,
-      );
-    }
-  }
-}
-
-/** `45m` for what `formatDuration` writes as `45m 00s`. */
-function span(ms: number): string {
-  return formatDuration(ms)
-    .replace(/ 00?[smh]$/, '')
-    .replace(/\.0s$/, 's');
 }
 
 /** `claim.claim` for each `steps.claim.claim` in an expression. */
@@ -399,11 +401,4 @@ function outputsIn(expr: Expr | null): string[] {
   const [root, id, output] = pathIn(expr);
   if (root === 'steps' && id !== undefined && output !== undefined) return [`${id}.${output}`];
   return expr.op === 'call' ? expr.args.flatMap(outputsIn) : [];
-}
-
-function pathIn(expr: Expr): string[] {
-  if (expr.op === 'name') return [expr.name];
-  if (expr.op !== 'member') return [];
-  const of = pathIn(expr.of);
-  return of.length === 0 ? [] : [...of, expr.key];
 }

@@ -4,15 +4,29 @@
  */
 import type { Expr } from '../core/expression.js';
 import type { ActivityStep } from '../core/plan.js';
+import { workOf, workspaceOf, workspacesGiven } from './called-work.js';
 import { MOST_CLAIMS } from './check-claims.js';
 import type { Diagnostics } from './diagnostic.js';
-import { inputOf, labelOf, member, printPath, type PlanTree, type UsesPlace } from './plan-tree.js';
-import type { SubmissionRole } from './step-signature.js';
+import {
+  inputOf,
+  labelOf,
+  member,
+  printPath,
+  type CallPlace,
+  type Place,
+  type PlanTree,
+  type UsesPlace,
+} from './plan-tree.js';
+import type { StepSignature, SubmissionRole } from './step-signature.js';
 
 type Gate = UsesPlace & { readonly role: SubmissionRole & { readonly role: 'gate' } };
 
-export function checkVerdicts(tree: PlanTree, diagnostics: Diagnostics): void {
-  const between = new BetweenCheck(tree, diagnostics);
+export function checkVerdicts(
+  tree: PlanTree,
+  signatures: ReadonlyMap<string, StepSignature>,
+  diagnostics: Diagnostics,
+): void {
+  const between = new BetweenCheck(tree, signatures, diagnostics);
   let submissions = 0;
   for (const place of tree.uses) {
     const role = place.signature.submission;
@@ -25,6 +39,7 @@ export function checkVerdicts(tree: PlanTree, diagnostics: Diagnostics): void {
     // A file with more is refused for that.
     if (submissions <= MOST_CLAIMS) between.check(place, gate);
   }
+  between.checkBesideCalls();
 }
 
 /** What is judged must be made of the candidate that the measurement is of; what cannot be followed the gate itself compares. */
@@ -94,45 +109,90 @@ function checkSubmitted(
   }
 }
 
-/** Nothing may work in a workspace that was there before the gate, from the gate to the submission. */
+/**
+ * Nothing may work in a workspace that was there before the gate, from the gate to the submission; neither a step nor
+ * what a called file does with a workspace that it is given.
+ */
 class BetweenCheck {
   readonly #tree: PlanTree;
+  readonly #signatures: ReadonlyMap<string, StepSignature>;
   readonly #diagnostics: Diagnostics;
-  /** Steps that work in a workspace, with the step that opened it; null when that cannot be told. */
-  readonly #works = new Map<UsesPlace, UsesPlace | null>();
-  readonly #told = new Set<UsesPlace>();
+  /** Places that work in workspaces, with the places that opened these; null for one of which that cannot be told. */
+  readonly #works = new Map<UsesPlace | CallPlace, ReadonlyArray<Place | null>>();
+  readonly #told = new Set<Place>();
 
-  constructor(tree: PlanTree, diagnostics: Diagnostics) {
+  constructor(
+    tree: PlanTree,
+    signatures: ReadonlyMap<string, StepSignature>,
+    diagnostics: Diagnostics,
+  ) {
     this.#tree = tree;
+    this.#signatures = signatures;
     this.#diagnostics = diagnostics;
-    const openers = new Map<ActivityStep, UsesPlace>();
-    for (const place of tree.uses) {
-      const workspace = workspaceOf(place);
+    const openers = new Map<ActivityStep, Place>();
+    const openerOf = (workspace: Expr | null): Place | null => {
+      const call = tree.callOf(workspace);
+      if (call !== null) {
+        const { opens } = workOf(call.from.step.called, signatures);
+        return opens.has(call.output) ? call.from : null;
+      }
       const from = tree.outputOf(workspace)?.from;
-      const opener = from === undefined ? undefined : openers.get(from.step);
+      return (from === undefined ? undefined : openers.get(from.step)) ?? null;
+    };
+    for (const place of tree.places) {
+      if (!('signature' in place)) {
+        const given = workspacesGiven(place.step, signatures);
+        if (given.length > 0) this.#works.set(place, given.map(openerOf));
+        continue;
+      }
+      const workspace = workspaceOf(place);
       if (place.signature.opensWorkspace === true) openers.set(place.step, place);
       else if (workspace !== null) {
-        if (opener !== undefined) openers.set(place.step, opener);
-        this.#works.set(place, opener ?? null);
+        const opener = openerOf(workspace);
+        if (opener !== null) openers.set(place.step, opener);
+        this.#works.set(place, [opener]);
       }
     }
   }
 
   check(submit: UsesPlace, gate: Gate): void {
-    for (const [place, opener] of this.#works) {
+    for (const [place, openers] of this.#works) {
       if (this.#told.has(place) || !this.#isBetween(gate, place, submit)) continue;
-      if (opener !== null && this.#isBetween(gate, opener, submit)) continue;
+      if (openers.every((one) => one !== null && this.#isBetween(gate, one, submit))) continue;
       this.#told.add(place);
       this.#diagnostics.add(
         'VERDICT_OUTDATED',
         this.#tree.rangeOf(place.step),
-        `${labelOf(place.step)} works in a workspace after the gate ${labelOf(gate.step)} and before the submission ${labelOf(submit.step)}: what was judged may no longer be what is there`,
+        `${workerOf(place)} works in a workspace after the gate ${labelOf(gate.step)} and before the submission ${labelOf(submit.step)}: what was judged may no longer be what is there`,
         'move it before the gate or behind the submission, or give it a workspace of its own, forked after the gate',
       );
     }
   }
 
-  #isBetween(gate: UsesPlace, place: UsesPlace, submit: UsesPlace): boolean {
+  /** Beside a file that judges and submits, any moment can be one between the two. */
+  checkBesideCalls(): void {
+    const tree = this.#tree;
+    const calls = tree.places.filter(
+      (place): place is CallPlace =>
+        !('signature' in place) && workOf(place.step.called, this.#signatures).submits,
+    );
+    for (const call of calls.slice(0, MOST_CLAIMS)) {
+      for (const place of this.#works.keys()) {
+        const isBeside =
+          place !== call && tree.mayPrecede(call, place) && tree.mayPrecede(place, call);
+        if (!isBeside || this.#told.has(place)) continue;
+        this.#told.add(place);
+        this.#diagnostics.add(
+          'VERDICT_OUTDATED',
+          tree.rangeOf(place.step),
+          `${workerOf(place)} works in a workspace beside ${workerOf(call)}, which judges and submits: what was judged may no longer be what is there`,
+          'let one of them wait for the other, with `needs`',
+        );
+      }
+    }
+  }
+
+  #isBetween(gate: UsesPlace, place: Place, submit: UsesPlace): boolean {
     const tree = this.#tree;
     // Of a loop around the submission alone the next turn comes before its next submission.
     const comesAgain = tree.isInLoopOf(place, submit) && !tree.isInLoopOf(gate, submit);
@@ -140,12 +200,9 @@ class BetweenCheck {
   }
 }
 
-function workspaceOf({ step, signature }: UsesPlace): Expr | null {
-  for (const [name] of signature.host ?? []) {
-    const given = name === undefined ? null : inputOf(step, name);
-    if (given !== null) return given;
-  }
-  return null;
+/** How a message calls who works: of a call with the file whose steps do. */
+function workerOf({ step }: UsesPlace | CallPlace): string {
+  return step.kind === 'step' ? labelOf(step) : `${labelOf(step)} (\`${step.called.file}\`)`;
 }
 
 function shown(expr: Expr): string {

@@ -17,6 +17,7 @@ import { ERROR, foreachOutputs, repeatOutputs, RUN } from './block-types.js';
 import { checkReachable, warnOfIdle, type Taken } from './check-catch.js';
 import { checkClaims } from './check-claims.js';
 import { checkParallel, type BlockPlan } from './check-parallel.js';
+import { workOf } from './called-work.js';
 import { compileCall, type CalledFile } from './check-call.js';
 import { compileUses } from './check-uses.js';
 import { checkVerdicts } from './check-verdict.js';
@@ -209,7 +210,7 @@ class Checker {
   submissions(steps: readonly PlanStep[]): void {
     if (!this.#submits || this.#hidden) return;
     const tree = new PlanTree(steps, this.#sources, this.#signatures);
-    checkVerdicts(tree, this.#diagnostics);
+    checkVerdicts(tree, this.#signatures, this.#diagnostics);
     checkClaims(tree, this.#diagnostics);
   }
 
@@ -271,6 +272,7 @@ class Checker {
       case 'pipeline': {
         const called = this.#called.get(step) ?? null;
         const { plan, outputs } = compileCall(step, called, inner, this.#diagnostics);
+        this.#submits ||= workOf(plan.called, this.#signatures).submits;
         this.#succeed(step, outputs, scope, test);
         return { plan: { ...guarded, ...plan }, stops: false };
       }

@@ -1,6 +1,6 @@
 /** The planned steps of a file as one tree: where each stands, which others run before it, and what an expression reads. */
 import type { Expr, Template } from '../core/expression.js';
-import type { ActivityStep, PlanStep } from '../core/plan.js';
+import type { ActivityStep, PipelineStep, PlanStep } from '../core/plan.js';
 import type { Range } from './diagnostic.js';
 import { knownFrom } from './conditions.js';
 import type { Step, UsesStep } from './pipeline.js';
@@ -26,12 +26,20 @@ export interface UsesPlace extends Place {
   readonly signature: StepSignature;
 }
 
+/** A step that calls the pipeline of another file. */
+export interface CallPlace extends Place {
+  readonly step: PipelineStep;
+}
+
 export class PlanTree {
   readonly steps: readonly PlanStep[];
   readonly uses: readonly UsesPlace[];
+  /** `uses`, and the calls of other files, in the order of the file. */
+  readonly places: readonly (UsesPlace | CallPlace)[];
   /** The step type that gives a claim back; null when there is none. */
   readonly cancelType: string | null;
   readonly #byId = new Map<string, UsesPlace>();
+  readonly #calls = new Map<string, CallPlace>();
   readonly #sources: ReadonlyMap<PlanStep, Step>;
 
   constructor(
@@ -44,6 +52,7 @@ export class PlanTree {
     const cancel = [...signatures.values()].find(({ submission }) => submission?.role === 'cancel');
     this.cancelType = cancel?.name ?? null;
     const uses: UsesPlace[] = [];
+    const places: (UsesPlace | CallPlace)[] = [];
     let index = 0;
     const visit = (step: PlanStep, around: readonly Enclosing[]): void => {
       const place = { step, around, index: (index += 1) };
@@ -51,13 +60,19 @@ export class PlanTree {
       if (step.kind === 'step' && signature !== undefined) {
         const used = { ...place, step, signature };
         uses.push(used);
+        places.push(used);
         if (step.id !== undefined) this.#byId.set(step.id, used);
+      } else if (step.kind === 'pipeline') {
+        const call = { ...place, step };
+        places.push(call);
+        if (step.id !== undefined) this.#calls.set(step.id, call);
       }
       for (const { slot, steps: inner } of listsOf(step))
         for (const one of inner) visit(one, [...around, { block: step, slot }]);
     };
     for (const step of steps) visit(step, []);
     this.uses = uses;
+    this.places = places;
   }
 
   /** Where a step is named in a message. */
@@ -80,6 +95,13 @@ export class PlanTree {
     const [id, ...members] = path;
     const from = at?.op === 'name' && at.name === 'steps' ? this.#byId.get(id ?? '') : undefined;
     return from === undefined ? null : { from, path: members };
+  }
+
+  /** The call and the output of it that an expression reads, whole or in part; null when it does anything else. */
+  callOf(expr: Expr | null): { readonly from: CallPlace; readonly output: string } | null {
+    const [root, id, output] = pathIn(expr);
+    const from = root === 'steps' ? this.#calls.get(id ?? '') : undefined;
+    return from === undefined || output === undefined ? null : { from, output };
   }
 
   /** The same value by the step that first gave it: an output that is an input, unchanged, is followed to that input. */
@@ -168,6 +190,14 @@ function needs(
   const seen = new Set([from]);
   for (const one of seen) for (const needed of branches[one]?.needs ?? []) seen.add(needed);
   return from !== to && seen.has(to);
+}
+
+/** `a.b.c` as its parts; nothing for anything else. */
+export function pathIn(expr: Expr | null): string[] {
+  if (expr?.op === 'name') return [expr.name];
+  if (expr?.op !== 'member') return [];
+  const of = pathIn(expr.of);
+  return of.length === 0 ? [] : [...of, expr.key];
 }
 
 /** The expression that is given for an input; null for anything else. */

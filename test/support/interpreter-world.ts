@@ -14,7 +14,7 @@ import type {
 } from '../../core/powers.js';
 import type { RunResult, RunState, StepState } from '../../core/run-state.js';
 
-class Cancelled extends Error {}
+export class Cancelled extends Error {}
 
 /** No plan of a test starts so many steps. */
 const MAX_REQUESTS = 1_000;
@@ -86,7 +86,7 @@ export async function run(
 }
 
 /** What can be cancelled, and what is shielded from it. */
-interface Scopes extends Pick<Powers, 'shielded' | 'scoped'> {
+export interface Scopes extends Pick<Powers, 'shielded' | 'scoped'> {
   cancelRun(): void;
   /** Throws where this code was cancelled. */
   interrupt(): void;
@@ -131,7 +131,7 @@ function clockOf(limit: ShieldLimit | undefined, now: () => number): () => boole
   };
 }
 
-interface Scope {
+export interface Scope {
   isCancelled: boolean;
   readonly isOverdue: () => boolean;
   readonly around: Scope | null;
@@ -139,9 +139,17 @@ interface Scope {
 
 const never = (): boolean => false;
 
-function nestedScopes(now: () => number): Scopes {
+/** Which scope the code is in. */
+export interface CurrentScope {
+  getStore(): Scope | undefined;
+  run<T>(scope: Scope, body: () => Promise<T>): Promise<T>;
+}
+
+export function nestedScopes(
+  now: () => number,
+  current: CurrentScope = new AsyncLocalStorage<Scope>(),
+): Scopes {
   const run: Scope = { isCancelled: false, isOverdue: never, around: null };
-  const current = new AsyncLocalStorage<Scope>();
   return {
     cancelRun() {
       run.isCancelled = true;
