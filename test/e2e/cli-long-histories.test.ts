@@ -1,16 +1,23 @@
 /**
- * The commands and the parts of a run, on a real server: sub-pipelines and blocks that moved out, whose own histories
- * grew long and began anew. Whatever a person says to the run reaches the part that it is about.
+ * Runs and parts of runs whose history grew long and began anew, on a real server: whatever a person says by a command
+ * reaches the part that it is about, hooks are told once, and a deadline stays where it was.
  */
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, expect, inject, test, vi } from 'vitest';
+import { createNotifyActivity } from '../../activities/notify.js';
+import { createNotifier } from '../../adapters/notify/notifier.js';
 import { StepError } from '../../core/error.js';
+import { NOTICE_EVENTS, type Notice } from '../../core/notice.js';
 import type { ApproveStep, Plan, PlanStep, TryStep } from '../../core/plan.js';
-import { partId } from '../../workflows/contract.js';
+import type { StepView } from '../../core/run-view.js';
+import { NOTIFICATION_TYPE, NOTIFY_ACTIVITY, partId } from '../../workflows/contract.js';
 import { adit } from '../support/cli.js';
+import { createWebhookReceiver } from '../support/webhook-receiver.js';
 import { callOf, expr, input, lit, output, planOf, stepMaker } from '../support/plan-makers.js';
 import {
+  historiesOf,
   openRuns,
+  viewOf,
   type Behaviour,
   type Runs,
   type TestActivities,
@@ -66,6 +73,8 @@ const largePlan = (...steps: PlanStep[]): Plan => ({
 
 let runs: Runs;
 
+vi.setConfig({ testTimeout: 300_000 });
+
 beforeAll(async () => {
   runs = await openRuns(inject('temporal').address);
 });
@@ -83,14 +92,15 @@ async function json(...args: string[]): Promise<Record<string, unknown>> {
 /** Waits until what is asked for is as `wanted`; in tests beside each other `expect.poll` is not to be had. */
 function becomes(ask: () => Promise<unknown>, wanted: object): Promise<void> {
   return vi.waitFor(async () => expect(await ask()).toMatchObject(wanted), {
-    timeout: 60_000,
-    interval: 500,
+    timeout: 180_000,
+    interval: 200,
   });
 }
 
-/** Waits until a command answers as `wanted`. */
-function untilAnswer(args: readonly string[], wanted: object): Promise<void> {
-  return becomes(() => json(...args), wanted);
+/** Waits until a step is as `wanted`, by the word of the workflow that it is in: a command would take its time. */
+function untilStep(workflowId: string, path: string, wanted: Partial<StepView>): Promise<void> {
+  const handle = runs.client.workflow.getHandle(workflowId);
+  return becomes(async () => (await viewOf(handle)).steps.find((one) => one.path === path), wanted);
 }
 
 /** Each step with its status, of a run as `adit show` shows it. */
@@ -99,23 +109,9 @@ async function shown(runId: string): Promise<Record<string, string>> {
   return Object.fromEntries(steps.map(({ path, status }) => [path, status]));
 }
 
-/** Number of executions of a workflow, which begin one after the other. */
+/** Number of executions of a workflow that went on with a new history. */
 async function executions(workflowId: string): Promise<number> {
-  const first = runs.client.workflow.getHandle(workflowId);
-  let runId = (await first.describe()).runId;
-  let count = 0;
-  while (runId !== '') {
-    count += 1;
-    const { events } = await runs.client.workflowService
-      .getWorkflowExecutionHistory({
-        namespace: runs.client.options.namespace,
-        execution: { workflowId, runId },
-        maximumPageSize: 1,
-      })
-      .then(({ history }) => ({ events: history?.events }));
-    runId = events?.[0]?.workflowExecutionStartedEventAttributes?.continuedExecutionRunId ?? '';
-  }
-  return count;
+  return (await historiesOf(runs.client.workflow.getHandle(workflowId), runs.client)).length;
 }
 
 function aborted(signal: AbortSignal): Promise<never> {
@@ -132,20 +128,25 @@ const behaviour: Behaviour = async ({ n }, { call: { path, start }, signal }) =>
   return { n: typeof n === 'number' ? n + 1 : 0 };
 };
 
-/** Cancels a run whose `path/guard/holds` is under way, and then what its `finally` does. */
-async function cancelByForce(runId: string, path: string): Promise<void> {
-  await becomes(() => shown(runId), { [`${path}/guard/holds`]: 'running' });
+/** Cancels a run in whose `part` the step `path/guard/holds` is under way, and then what its `finally` does. */
+async function cancelByForce(runId: string, part: string, path: string): Promise<void> {
+  const workflowId = partId(runId, part);
+  await untilStep(workflowId, `${path}/guard/holds`, { status: 'running' });
   expect(await json('cancel', runId)).toMatchObject({ requested: true, forced: false });
-  await becomes(() => shown(runId), {
-    [`${path}/guard/holds`]: 'cancelled',
-    [`${path}/guard/finally/clean`]: 'running',
-  });
+  await untilStep(workflowId, `${path}/guard/finally/clean`, { status: 'running' });
   expect(await json('cancel', runId, '--force')).toMatchObject({ requested: true, forced: true });
-  await untilAnswer(['show', runId], { status: 'cancelled' });
+  await untilCancelled(runId);
   expect(await shown(runId)).toMatchObject({
+    [part]: 'cancelled',
     [`${path}/guard`]: 'cancelled',
+    [`${path}/guard/holds`]: 'cancelled',
     [`${path}/guard/finally/clean`]: 'cancelled',
   });
+}
+
+async function untilCancelled(runId: string): Promise<void> {
+  const end = runs.client.workflow.getHandle(runId).result();
+  await expect(end).rejects.toMatchObject({ cause: { name: 'CancelledFailure' } });
 }
 
 test.concurrent(
@@ -156,7 +157,7 @@ test.concurrent(
       [
         large('first'),
         approval('early'),
-        ...chain(12),
+        ...chain(10),
         approval('late', [lane]),
         step('last', { with: [['n', lit(41)]] }),
       ],
@@ -173,7 +174,8 @@ test.concurrent(
       ] satisfies Plan['outputs'],
     };
     await runs.withRun({ plan, behaviour }, async ({ handle: { workflowId: runId } }) => {
-      await untilAnswer(['approve', runId], { approvals: [{ runId, step: 'sub/early' }] });
+      const part = partId(runId, 'sub');
+      await untilStep(part, 'sub/early', { status: 'parked' });
       expect(await shown(runId)).toMatchObject({
         sub: 'running',
         'sub/first': 'succeeded',
@@ -185,14 +187,17 @@ test.concurrent(
         step: 'sub/early',
         repeated: false,
       });
-      await untilAnswer(['approve', runId], { approvals: [{ runId, step: 'sub/late' }] });
-      expect(await executions(partId(runId, 'sub'))).toBeGreaterThan(1);
+      await untilStep(part, 'sub/late', { status: 'parked' });
+      expect(await json('approve', runId)).toMatchObject({
+        approvals: [{ runId, step: 'sub/late' }],
+      });
+      expect(await executions(part)).toBeGreaterThan(1);
       expect(await executions(runId)).toBe(1);
       expect(await shown(runId)).toMatchObject({
         sub: 'running',
         'sub/first': 'succeeded',
         'sub/early': 'succeeded',
-        'sub/s11': 'succeeded',
+        'sub/s9': 'succeeded',
         'sub/late': 'parked',
         after: 'pending',
       });
@@ -207,7 +212,7 @@ test.concurrent(
         status: 'succeeded',
         outputs: { n: 43, lane: 'fast' },
       });
-      const child = runs.client.workflow.getHandle(partId(runId, 'sub'));
+      const child = runs.client.workflow.getHandle(part);
       expect(await child.result()).toMatchObject({ outputs: { n: 42, lane: 'fast' } });
       expect(new Set(Object.values(await shown(runId)))).toEqual(new Set(['succeeded']));
     });
@@ -217,12 +222,14 @@ test.concurrent(
 test.concurrent(
   'a cancellation reaches a sub-pipeline that went on with a new history, and by force its `finally`',
   async () => {
-    const plan = largePlan(partOf([...chain(12), asks, guard]));
+    const plan = largePlan(partOf([...chain(10), asks, guard]));
     await runs.withRun({ plan, behaviour }, async ({ handle: { workflowId: runId } }) => {
-      await untilAnswer(['decide', runId], { parked: [{ runId, step: 'sub/asks' }] });
-      expect(await executions(partId(runId, 'sub'))).toBeGreaterThan(1);
+      const part = partId(runId, 'sub');
+      await untilStep(part, 'sub/asks', { status: 'parked' });
+      expect(await executions(part)).toBeGreaterThan(1);
+      expect(await json('decide', runId)).toMatchObject({ parked: [{ runId, step: 'sub/asks' }] });
       await json('decide', runId, 'asks', '--retry');
-      await cancelByForce(runId, 'sub');
+      await cancelByForce(runId, 'sub', 'sub');
     });
   },
 );
@@ -261,18 +268,15 @@ test.concurrent(
     });
     await runs.withRun({ plan, behaviour }, async ({ handle: { workflowId: runId } }) => {
       const at = 'all/loop#20/late/then';
-      await untilAnswer(['decide', runId], { parked: [{ runId, step: `${at}/asks` }] });
-      expect(await executions(partId(runId, 'all/loop'))).toBeGreaterThan(1);
+      const part = partId(runId, 'all/loop');
+      await untilStep(part, `${at}/asks`, { status: 'parked' });
+      expect(await executions(part)).toBeGreaterThan(1);
       expect(await json('decide', runId, `${at}/asks`, '--retry')).toMatchObject({
         repeated: false,
       });
-      await untilAnswer(['approve', runId], { approvals: [{ runId, step: `${at}/go` }] });
+      await untilStep(part, `${at}/go`, { status: 'parked' });
       expect(await json('approve', runId, 'go', '--approve')).toMatchObject({ approved: 1 });
-      await cancelByForce(runId, at);
-      expect(await shown(runId)).toMatchObject({
-        'all/long': 'cancelled',
-        'all/loop': 'cancelled',
-      });
+      await cancelByForce(runId, 'all/loop', at);
     });
   },
 );
@@ -291,15 +295,89 @@ test.concurrent('a silent host is no longer waited for, also by a part of the ru
     runs.withRun(
       { plan: planOf(callOf('sub', [stuck])), behaviour },
       async ({ handle: { workflowId: runId } }) => {
-        await becomes(() => shown(runId), { 'sub/stuck': 'running' });
+        const part = partId(runId, 'sub');
+        await untilStep(part, 'sub/stuck', { status: 'running' });
         await json('cancel', runId);
-        const waits = { path: 'sub/stuck', note: `cancelling, waits for host ${name}` };
-        await untilAnswer(['show', runId], { steps: [{}, waits] });
+        await untilStep(part, 'sub/stuck', { note: `cancelling, waits for host ${name}` });
         expect(await json('cancel', runId, '--abandon')).toMatchObject({ abandoned: true });
         const givenUp = { status: 'cancelled', note: `given up: host ${name} did not answer` };
-        await untilAnswer(['show', runId], { status: 'cancelled', steps: [{}, givenUp] });
+        await untilCancelled(runId);
+        expect(await json('show', runId)).toMatchObject({ steps: [{}, givenUp] });
         isOver();
       },
     ),
   );
 });
+
+test.concurrent(
+  'a run that goes on with a new history tells hooks once, and ends at its first deadline',
+  async () => {
+    // all( asks (parked), go (waits for approval), s0 -> … -> s9 -> holds ), which its deadline ends
+    const receiver = await createWebhookReceiver();
+    await receiver.open();
+    const { url: notifyUrl } = receiver;
+    const notifier = createNotifier(
+      { notifyUrl, notifySecretFile: null, notifyCommand: null, stateDir: runs.folder },
+      {},
+    );
+    const long: PlanStep = {
+      kind: 'try',
+      key: 'long',
+      steps: [...chain(10), step('holds')],
+      finally: [],
+    };
+    const all: PlanStep = {
+      kind: 'parallel',
+      key: 'all',
+      limit: 3,
+      fail: 'fast',
+      branches: [asks, approval('go'), long].map((one) => ({ step: one, needs: [] })),
+    };
+    const notify = { events: NOTICE_EVENTS, hooks: ['webhook'] } as const;
+    const lasting = (ms: number) =>
+      ({ deadlineMs: Date.now() + ms, endsAtDeadline: true, notify }) as const;
+    const activities = { [NOTIFY_ACTIVITY]: createNotifyActivity(notifier) };
+    const plan = largePlan(all);
+    try {
+      let args = lasting(15_000);
+      await runs.withRun({ plan, behaviour, activities, args }, async ({ handle, start }) => {
+        let run = handle;
+        await run.result().catch(() => undefined);
+        if ((await historiesOf(run, runs.client)).length === 1) {
+          // On a machine so slow the deadline came before the new history.
+          args = lasting(90_000);
+          run = await start(plan, args);
+        }
+        await expect(run.result()).rejects.toMatchObject({
+          cause: {
+            type: 'RUN_DEADLINE',
+            message: expect.stringContaining(new Date(args.deadlineMs).toISOString()) as string,
+          },
+        });
+        const histories = await historiesOf(run, runs.client);
+        expect(histories.length).toBeGreaterThan(1);
+        const begun = histories.flat().flatMap((event) => {
+          const child = event.startChildWorkflowExecutionInitiatedEventAttributes;
+          return child?.workflowType?.name === NOTIFICATION_TYPE ? [child.workflowId ?? ''] : [];
+        });
+        const told = (): Notice[] =>
+          receiver.received.flatMap(({ notice }) =>
+            notice.run === run.workflowId ? [notice] : [],
+          );
+        await becomes(async () => told(), { length: 3 });
+        expect(
+          told()
+            .map(({ event }) => event)
+            .toSorted(),
+        ).toEqual(['approval', 'failed', 'parked']);
+        expect(
+          told()
+            .map(({ id }) => id)
+            .toSorted(),
+        ).toEqual(begun.toSorted());
+      });
+    } finally {
+      await receiver.close();
+    }
+  },
+);
