@@ -24,8 +24,8 @@ import {
 } from '../support/workflow-runs.js';
 
 const step = stepMaker({
-  timeoutMs: 120_000,
-  heartbeatMs: 30_000,
+  timeoutMs: 300_000,
+  heartbeatMs: 120_000,
   retry: { attempts: 1, firstMs: 10, factor: 1, mostMs: 10, never: [] },
 });
 const asks = step('asks', { options: { ...step('asks').options, onFailure: 'ask' } });

@@ -159,11 +159,13 @@ test.concurrent(
     const plan = planOf(step('a', { with: [['workspace', workspace]], host: [['workspace']] }));
     await runs.withRun({ plan, behaviour: async () => ({}) }, async ({ handle }) => {
       // As a poll whose answer is lost: for the server the step has started.
-      const { activityId } = await client.workflowService.pollActivityTaskQueue({
-        namespace: client.options.namespace,
-        taskQueue: { name: queue },
-        identity: 'lost',
-      });
+      const { activityId } = await client.withDeadline(Date.now() + 60_000, () =>
+        client.workflowService.pollActivityTaskQueue({
+          namespace: client.options.namespace,
+          taskQueue: { name: queue },
+          identity: 'lost',
+        }),
+      );
       expect(activityId).toBe('a');
       await runs.withHost(queue, { 'test.step': async () => ({}) }, async () => {
         expect(await handle.result()).toMatchObject({ status: 'succeeded' });
