@@ -41,9 +41,11 @@ beforeAll(async () => {
 afterAll(async () => {
   for (const worker of workers) await worker.end('SIGKILL');
   await receiver.close();
-  const processes = createProcesses({ stateDir, server: null, startHost: null });
-  await processes.shutdownHost({ leavePrograms: false });
-  processes.close();
+  if (workers.length > 0) {
+    const processes = createProcesses({ stateDir, server: null, startHost: null });
+    await processes.shutdownHost({ leavePrograms: false });
+    processes.close();
+  }
   await client.connection.close();
   await runs.close();
   await rm(folder, { recursive: true, force: true });
