@@ -13,8 +13,10 @@ const notice = noticeOf(
 
 /** One attempt, with a notifier whose target answers so. */
 const tell = (outcome: HookOutcome, required: boolean): Promise<string> =>
-  asyncLocalStorage.run({ cancellationSignal: new AbortController().signal } as Context, () =>
-    createNotifyActivity({ deliver: async () => outcome })({ notice, hook: 'webhook', required }),
+  asyncLocalStorage.run(
+    { cancellationSignal: new AbortController().signal, heartbeat: () => {} } as unknown as Context,
+    () =>
+      createNotifyActivity({ deliver: async () => outcome })({ notice, hook: 'webhook', required }),
   );
 
 test('a hook that was told is told once', async () => {

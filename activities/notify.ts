@@ -4,6 +4,9 @@ import { ApplicationFailureCategory, type ApplicationFailureOptions } from '@tem
 import type { Notifier } from '../adapters/notify/notifier.js';
 import type { Hook, Notice } from '../core/notice.js';
 
+/** How often a delivery that is under way tells the server that its worker lives. */
+const HEARTBEAT_EVERY_MS = 1_000;
+
 /** Fails with NOTICE_UNDELIVERED, always to be tried again: whatever is wrong can be mended meanwhile. */
 export function createNotifyActivity(
   notifier: Notifier,
@@ -13,7 +16,11 @@ export function createNotifyActivity(
   readonly required: boolean;
 }) => Promise<'delivered' | 'not set'> {
   return async ({ notice, hook, required }) => {
-    const outcome = await notifier.deliver(hook, notice, Context.current().cancellationSignal);
+    const activity = Context.current();
+    const beat = setInterval(() => activity.heartbeat(), HEARTBEAT_EVERY_MS);
+    const outcome = await notifier
+      .deliver(hook, notice, activity.cancellationSignal)
+      .finally(() => clearInterval(beat));
     switch (outcome.kind) {
       case 'delivered':
         return outcome.kind;

@@ -162,6 +162,8 @@ function deliver(hook: Hook): (args: NotifyArgs) => Promise<Exclude<Delivery, 'g
     activityId: hook,
     scheduleToCloseTimeout: '3d',
     startToCloseTimeout: '3m',
+    // A worker that died on the way: the next one tells the same event again.
+    heartbeatTimeout: '10s',
     retry: { initialInterval: '1s', backoffCoefficient: 2, maximumInterval: '10m' },
     summary: `tell the ${hook}`,
   });

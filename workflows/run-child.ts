@@ -23,6 +23,7 @@ import type { PartRequest } from '../core/powers.js';
 import type { RunResult, RunState } from '../core/run-state.js';
 import type { RunView } from '../core/run-view.js';
 import type { Abandonment } from './abandonment.js';
+import { createCancelPart } from './cancel-part.js';
 import { clipSummary } from './clip-summary.js';
 import type { Place } from './place.js';
 import { wasReset } from './was-reset.js';
@@ -42,6 +43,7 @@ type Child = ChildWorkflowHandle<(args: RunArgs) => Promise<RunView>>;
 interface Told {
   readonly abandonment: Abandonment;
   readonly shields: Shields;
+  readonly cancelPart: ReturnType<typeof createCancelPart>;
 }
 
 const ATTRIBUTES = ['AditPipeline', 'AditTask'] as const;
@@ -53,9 +55,13 @@ export function createRunChild(
   {
     place,
     counted,
-    ...told
-  }: Told & { readonly place: Place; readonly counted: () => RunState['decisions'] },
+    ...said
+  }: Omit<Told, 'cancelPart'> & {
+    readonly place: Place;
+    readonly counted: () => RunState['decisions'];
+  },
 ): (request: PartRequest) => Promise<RunResult> {
+  const told = { ...said, cancelPart: createCancelPart() };
   return async (request) => {
     const isCancelled = CancellationScope.current().consideredCancelled;
     // What had begun has a `finally` to run; what had not is not begun any more.
@@ -115,7 +121,7 @@ async function runChild(
   { path, plan, summary }: PartRequest,
   args: RunArgs,
   { runId, roundId }: { readonly runId: string; readonly roundId: string },
-  { abandonment, shields }: Told,
+  { abandonment, shields, cancelPart }: Told,
 ): Promise<RunResult> {
   const scope = CancellationScope.current();
   const text = summary ?? plan.summary ?? plan.pipeline;
@@ -145,7 +151,11 @@ async function runChild(
       void CancellationScope.nonCancellable(() => child.signal(signal)).catch(() => {
         // It has ended meanwhile.
       });
-    const stops = [abandonment.tell(pass(ABANDON_SIGNAL)), shields.tell(pass(FORCE_SIGNAL))];
+    const stops = [
+      cancelPart(child.workflowId, scope),
+      abandonment.tell(pass(ABANDON_SIGNAL)),
+      shields.tell(pass(FORCE_SIGNAL)),
+    ];
     try {
       const view = await child.result();
       const { status, outputs, error } = view;

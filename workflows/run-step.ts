@@ -34,8 +34,11 @@ import { wasReset } from './was-reset.js';
 type Call<Argument> = (argument: Argument) => Promise<unknown>;
 type Note = (text: string | null) => void;
 
-/** Longest silence of a worker that follows a program, when nobody says otherwise. */
-const PROGRAM_HEARTBEAT_MS = 20_000;
+/**
+ * Longest silence of a worker, when nobody says otherwise. Every step has one: a task that the server gave to a worker
+ * which never got it would else be missed only when the time of the whole step is over.
+ */
+const HEARTBEAT_MS = 20_000;
 
 /** How far behind a program's own limit the server's lies: waiting for a device or a host does not count. */
 const BACKSTOP_MS = 30 * 24 * 60 * 60 * 1_000;
@@ -201,7 +204,7 @@ function plainOptions({ options, remainingMs }: StepRequest): ActivityOptions {
   return {
     scheduleToCloseTimeout: leftMs,
     startToCloseTimeout: Math.min(options.attemptTimeoutMs ?? leftMs, leftMs),
-    ...(options.heartbeatMs === undefined ? {} : { heartbeatTimeout: options.heartbeatMs }),
+    heartbeatTimeout: options.heartbeatMs ?? HEARTBEAT_MS,
     // Without a limit of attempts: a deploy or a lost worker must not use one up.
     retry: {
       initialInterval: '1s',
@@ -216,7 +219,7 @@ function plainOptions({ options, remainingMs }: StepRequest): ActivityOptions {
 function programOptions({ options }: StepRequest): ActivityOptions {
   return {
     startToCloseTimeout: options.timeoutMs + BACKSTOP_MS,
-    heartbeatTimeout: options.heartbeatMs ?? PROGRAM_HEARTBEAT_MS,
+    heartbeatTimeout: options.heartbeatMs ?? HEARTBEAT_MS,
     retry: { initialInterval: '1s', backoffCoefficient: 2, maximumInterval: '10s' },
   };
 }

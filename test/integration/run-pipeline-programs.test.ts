@@ -320,7 +320,10 @@ test('a step on a silent host that runs no program is given up as well', async (
     },
   };
   const workspace = { t: 'value', value: { queue } } as const;
-  const plan = planOf(step('a', { with: [['workspace', workspace]], host: [['workspace']] }));
+  const options = { ...OPTIONS, heartbeatMs: 120_000 };
+  const plan = planOf(
+    step('a', { with: [['workspace', workspace]], host: [['workspace']], options }),
+  );
   await runs.withHost(queue, silent, () =>
     runs.withRun({ plan, behaviour: nothing }, async ({ handle }) => {
       await expect.poll(() => started, { timeout: 30_000 }).toBe(1);

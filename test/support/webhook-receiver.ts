@@ -14,8 +14,10 @@ export interface WebhookReceiver {
   readonly url: string;
   /** Those that it answered with a success, in order. */
   readonly received: readonly Received[];
-  /** What it answers, if not 204. */
-  answer: { readonly status: number; readonly headers?: Record<string, string> };
+  /** The ids of all that it was told, in order, whatever it answered. */
+  readonly heard: readonly string[];
+  /** What it answers, if not 204; null: nothing, ever. */
+  answer: { readonly status: number; readonly headers?: Record<string, string> } | null;
   open(): Promise<void>;
   close(): Promise<void>;
 }
@@ -23,6 +25,7 @@ export interface WebhookReceiver {
 /** Nobody listens until it is opened. */
 export async function createWebhookReceiver(): Promise<WebhookReceiver> {
   const received: Received[] = [];
+  const heard: string[] = [];
   let server: Server | null = null;
   let port = 0;
   const receiver: WebhookReceiver = {
@@ -30,12 +33,15 @@ export async function createWebhookReceiver(): Promise<WebhookReceiver> {
       return `http://127.0.0.1:${port}/hooks/very-secret-token?key=hidden`;
     },
     received,
+    heard,
     answer: { status: 204 },
     async open() {
       server = createServer((request, response) => {
         let body = '';
         request.on('data', (chunk: Buffer) => (body += chunk.toString()));
         request.on('end', () => {
+          heard.push(String(request.headers['webhook-id']));
+          if (receiver.answer === null) return;
           const { status, headers = {} } = receiver.answer;
           if (status < 300)
             received.push({

@@ -197,7 +197,10 @@ interface HistoryPage {
 }
 
 /** The histories of a run, the newest first; in small pages, since a client takes no answer beyond 4 MiB. */
-async function historiesOf({ workflowId }: WorkflowHandle, client: Client): Promise<Events[]> {
+export async function historiesOf(
+  { workflowId }: WorkflowHandle,
+  client: Client,
+): Promise<Events[]> {
   const histories: Events[] = [];
   let runId = '';
   do {
