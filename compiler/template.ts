@@ -15,6 +15,7 @@ import {
   isAssignable,
   isTextual,
   isWritable,
+  joinTypes,
   printType,
   STRING,
   UNKNOWN,
@@ -94,10 +95,10 @@ function compileList(
 }
 
 function commonType(items: readonly CompiledTemplate[]): Type {
-  const [first] = items;
-  return first !== undefined && items.every((item) => isAssignable(item.type, first.type))
-    ? first.type
-    : ANY;
+  const [first, ...others] = items.map(({ type }) => type);
+  let of: Type | null = first ?? null;
+  for (const other of others) of = of === null ? null : joinTypes(of, other);
+  return of ?? ANY;
 }
 
 function compileMap(
@@ -299,7 +300,7 @@ function checkExpression(
           ? 'convert with `int(...)`'
           : needed.kind === 'string' && isTextual(type)
             ? 'convert with `string(...)`'
-            : isConvertible(needed) && type.kind === 'string'
+            : isConvertible(needed) && (type.kind === 'string' || type.kind === 'one_of')
               ? `convert with \`${needed.kind === 'number' ? 'double' : needed.kind}(...)\``
               : ['duration', 'timestamp'].includes(needed.kind) && type.kind === 'string'
                 ? `it may be any text; declare it as \`${needed.kind}\` where it comes from`
