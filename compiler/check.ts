@@ -7,12 +7,9 @@
  * 2. One mistake, one message: what is reported has the type `unknown`, which fits everywhere.
  * 3. One walk in document order; facts are added as steps succeed, and merged or dropped where blocks end.
  */
-import { parseDuration } from '../core/duration.js';
 import type { Expr, Template } from '../core/expression.js';
-import type { Json } from '../core/json.js';
 import type { PlanStep } from '../core/plan.js';
-import { LONGEST_WAIT_MS } from '../core/run-wait.js';
-import { compileApprove } from './check-approve.js';
+import { checkLength, compileApprove } from './check-approve.js';
 import { caughtError, foreachOutputs, repeatOutputs, RUN } from './block-types.js';
 import { checkReachable, warnOfIdle, type Taken } from './check-catch.js';
 import { checkClaims } from './check-claims.js';
@@ -30,7 +27,6 @@ import { FINALLY_TIMEOUT_MS } from './parse-finally-timeout.js';
 import { withDefaults } from './parse-options.js';
 import type { CallStep, Defaults, InputDeclaration, Located, Pipeline, Step } from './pipeline.js';
 import { PlanTree } from './plan-tree.js';
-import { headOf } from './read-map.js';
 import { Visible, type FileNames, type Scope } from './scope.js';
 import type { StepSignature } from './step-signature.js';
 import { bareSource, compileTemplate } from './template.js';
@@ -317,13 +313,7 @@ class Checker {
           scope: inner,
           diagnostics: this.#diagnostics,
         });
-        if (step.what === 'for' && template.t === 'value' && isTooLong(template.value))
-          this.#diagnostics.add(
-            'VALUE_INVALID',
-            headOf(step.value),
-            '`wait` is at most ten years',
-            'write `3650d` or less, or wait for a decision with `approve`',
-          );
+        if (step.what === 'for') checkLength(template, step.value, '`wait`', this.#diagnostics);
         return { plan: { ...guarded, kind: 'wait', [step.what]: template }, stops: false };
       }
       case 'stop': {
@@ -593,8 +583,4 @@ class Checker {
   #doubt(ids: Iterable<string>, scope: Scope, reason: string): void {
     for (const id of ids) if (!scope.file.doubts.has(id)) scope.file.doubts.set(id, reason);
   }
-}
-
-function isTooLong(value: Json): boolean {
-  return typeof value === 'string' && (parseDuration(value) ?? 0) > LONGEST_WAIT_MS;
 }

@@ -364,7 +364,7 @@ export class References {
           ] as const);
     const hint = unknownMemberHint(key, type, {
       isOutputs: of.op === '.' && of.args[1] === 'outputs',
-      isStep: stepId !== null,
+      step: stepId,
       otherwise,
     });
     this.#report(code, at, message, hint);

@@ -240,6 +240,7 @@ function mismatchHint(node: SourceNode, want: Type, place: Place): string {
   if (want.kind === 'string' && node.kind === 'list') return 'write it as one text';
   if (want.kind === 'list' && typeof value === 'string' && /^[\w.-]{1,40}$/.test(value))
     return `write a list: \`[${value}]\``;
+  if (want.kind === 'map') return 'write a map: `{ name: value }`';
   if (want.kind !== 'int' && want.kind !== 'number') return '';
   if (typeof value === 'string' && /^-?[\d.]+$/.test(value)) return 'write it without quotes';
   return want.kind === 'int' ? 'write a whole number' : 'write a number';
