@@ -6,6 +6,7 @@ import type { Expr } from '../core/expression.js';
 
 const MARK = 'if ';
 const IMPLIES = ' \u2192 ';
+const RUN = JSON.stringify({ op: 'name', name: 'run' });
 
 /** A condition that is broken, which is told: what stands behind one may be right wherever one is asked. */
 const BROKEN: Expr = { op: 'name', name: '' };
@@ -72,9 +73,20 @@ export function isAboutFile(fact: string): boolean {
 }
 
 function readsRun(expr: Expr): boolean {
-  return JSON.stringify(expr).includes(JSON.stringify({ op: 'name', name: 'run' }));
+  return textOf(expr).includes(RUN);
 }
 
 function keyOf(expr: Expr, truth: boolean): string {
-  return `${MARK}${truth ? '' : '!'}${JSON.stringify(expr)}`;
+  return `${MARK}${truth ? '' : '!'}${textOf(expr)}`;
+}
+
+/** A condition is asked for several times: of itself, and by what stands behind it. */
+const texts = new WeakMap<Expr, string>();
+
+function textOf(expr: Expr): string {
+  const known = texts.get(expr);
+  if (known !== undefined) return known;
+  const text = JSON.stringify(expr);
+  texts.set(expr, text);
+  return text;
 }
