@@ -95,11 +95,45 @@ function readerOf(draw: ReaderDraw, read: (path: string) => string): Yaml {
   draw.readers += 1;
   const id = `s${draw.below(draw.ids)}`;
   const output = draw.approvals.includes(id) && draw.below(4) === 0 ? 'maybe' : 'v';
-  return { uses: 'make.value', with: { seen: `\${{ ${read(`steps.${id}.${output}`)} }}` } };
+  const seen = read(`steps.${id}.${output}`);
+  return { uses: 'make.value', with: { seen: `\${{ ${guarded(draw, seen)} }}` } };
+}
+
+/** What is read, as it stands or behind a condition inside of the expression. */
+function guarded(draw: ReaderDraw, seen: string): string {
+  const input = (): string => `inputs.b${draw.below(2)}`;
+  const some = (): string => `has(steps.s${draw.below(draw.ids)})`;
+  const asked = draw.below(2) === 0 ? input() : some();
+  switch (draw.below(12)) {
+    case 0:
+      return `${asked} ? ${seen} : ""`;
+    case 1:
+      return `!${asked} ? "" : ${seen}`;
+    case 2:
+      return `${asked} && ${some()} ? ${seen} : ""`;
+    case 3:
+      return `(${asked} || ${some()}) ? ${seen} : ""`;
+    case 4:
+      return `(${asked} == true ? ${some()} : false) ? ${seen} : ""`;
+    case 5:
+      return `[1].exists(x, x == 1 && ${asked} && ${seen} == "${MISSING}") ? "${MISSING}" : ""`;
+    case 6:
+      return `${asked} && ${seen} == "${MISSING}" ? "${MISSING}" : ""`;
+    case 7:
+      return `!${asked} || ${seen} != "${MISSING}" ? "" : "${MISSING}"`;
+    default:
+      return seen;
+  }
 }
 
 function step(draw: ReaderDraw, depth: number, read: (path: string) => string): Yaml {
-  const condition = (): string => `${draw.below(2) === 0 ? '!' : ''}inputs.b${draw.below(2)}`;
+  const condition = (): string => {
+    const asked =
+      draw.ids > 0 && draw.below(6) === 0
+        ? `has(steps.s${draw.below(draw.ids)})`
+        : `inputs.b${draw.below(2)}`;
+    return `${draw.below(2) === 0 ? '!' : ''}${asked}`;
+  };
   const guard: Yaml = draw.below(4) === 0 ? { if: condition() } : {};
   const inner = (): Yaml[] => block(draw, depth - 1, 2, read);
   switch (depth === 0 ? draw.of([0, 0, 0, 0, 0, 0, 10]) : draw.below(12)) {
@@ -250,7 +284,7 @@ it('accepts only what is there in every outcome, and refuses little else', async
       async (numbers) => {
         const generated = generate(numbers, (path) => path);
         // The same with a guard checks always, and tells at run time.
-        const told = generate(numbers, (path) => `has(${path}) ? ${path} : "${MISSING}"`);
+        const told = generate(numbers, (path) => `(has(${path}) ? ${path} : "${MISSING}")`);
         if (generated === null || told === null) return;
         const diagnostics = check(generated).diagnostics.filter(
           ({ severity }) => severity === 'error',

@@ -1,5 +1,6 @@
 /** Types of what the language itself gives: the run, and the outputs of blocks. */
 import type { InputDeclaration } from './pipeline.js';
+import { STEP_ERRORS } from '../core/error.js';
 import { INT, STRING, type Field, type Type } from './types.js';
 
 /** `run` in every expression. */
@@ -13,6 +14,13 @@ export const RUN: Type = {
   ]),
 };
 
+/** A step can also end with a defect of Adit. */
+const FAILURE_CODES: readonly string[] = [...Object.keys(STEP_ERRORS), 'INTERNAL'];
+
+function codeType(values: readonly string[]): Type {
+  return { kind: 'one_of', values, label: 'an error code' };
+}
+
 /** Items of a foreach that failed, under `fail: wait`. */
 const FAILURES: Type = {
   kind: 'list',
@@ -21,14 +29,14 @@ const FAILURES: Type = {
     label: 'failure',
     fields: new Map<string, Field>([
       ['index', { type: INT, optional: false, summary: 'Place in the list, from 0.' }],
-      ['code', { type: STRING, optional: false, summary: 'Error code.' }],
+      ['code', { type: codeType(FAILURE_CODES), optional: false, summary: 'Error code.' }],
       ['message', { type: STRING, optional: false, summary: 'What happened.' }],
     ]),
   },
 };
 
-/** The error in the steps of a `catch`; `step` is a path, `hint` may be empty. */
-export const ERROR: Type = {
+/** An error; `step` is a path, `hint` may be empty. */
+export const ERROR: Type & { readonly kind: 'record' } = {
   kind: 'record',
   label: 'error',
   fields: new Map<string, Field>([
@@ -38,6 +46,14 @@ export const ERROR: Type = {
     ['hint', { type: STRING, optional: false, summary: 'The way out, where one is known.' }],
   ]),
 };
+
+/** The error in a clause of a `catch`; `codes` are those that it takes, where it says so. */
+export function caughtError(codes: readonly string[] = []): Type {
+  const code = codeType(codes.length === 0 ? FAILURE_CODES : codes);
+  const fields = new Map(ERROR.fields);
+  fields.set('code', { type: code, optional: false, summary: 'Error code.' });
+  return { ...ERROR, fields };
+}
 
 /** Outputs of a `foreach`; `collected` is the type of what it collects, null where it collects nothing. */
 export function foreachOutputs(label: string, collected: Type | null): Type {

@@ -1,13 +1,17 @@
 /** What an `approve` step shows, asks and gives. */
 import type { AnswerField, AnswerType } from '../core/answer-fields.js';
+import { parseDuration } from '../core/duration.js';
+import type { Template } from '../core/expression.js';
 import type { ApproveStep as PlannedApproval } from '../core/plan.js';
+import { LONGEST_WAIT_MS } from '../core/run-wait.js';
 import { approveOutputs } from './block-types.js';
 import type { Diagnostics } from './diagnostic.js';
 import type { ApproveStep, InputDeclaration } from './pipeline.js';
 import type { Scope } from './scope.js';
 import { compileTemplate } from './template.js';
 import { ANY, printType, STRING, type Type } from './types.js';
-import { toJson } from './yaml.js';
+import { headOf } from './read-map.js';
+import { toJson, type SourceNode } from './yaml.js';
 
 export function compileApprove(
   step: ApproveStep,
@@ -35,12 +39,35 @@ export function compileApprove(
       : { summary: compileTemplate(summary, STRING, at('summary')).template }),
     show: step.show.map(({ key, value }) => [key, compileTemplate(value, ANY, at(key)).template]),
     fields: step.fields.flatMap((field) => toField(field, diagnostics) ?? []),
-    ...(expires === undefined
-      ? {}
-      : { expires: compileTemplate(expires, { kind: 'duration' }, at('expires')).template }),
+    ...(expires === undefined ? {} : { expires: compileExpires(expires, at('expires')) }),
     quorum: step.quorum,
   };
   return { plan, outputs: approveOutputs(step.key, step.fields) };
+}
+
+function compileExpires(node: SourceNode, place: Parameters<typeof compileTemplate>[2]): Template {
+  const { template } = compileTemplate(node, { kind: 'duration' }, place);
+  checkLength(template, node, '`expires`', place.diagnostics);
+  return template;
+}
+
+/** What is written out and longer than any wait is told here: the run could only fail at it. `what` names it. */
+export function checkLength(
+  template: Template,
+  node: SourceNode,
+  what: string,
+  diagnostics: Diagnostics,
+): void {
+  const { value } = template.t === 'value' ? template : { value: null };
+  if (typeof value !== 'string' || (parseDuration(value) ?? 0) <= LONGEST_WAIT_MS) return;
+  diagnostics.add(
+    'VALUE_INVALID',
+    headOf(node),
+    `${what} is at most ten years`,
+    what === '`wait`'
+      ? 'write `3650d` or less, or wait for a decision with `approve`'
+      : 'write `3650d` or less; without it the approval has no end',
+  );
 }
 
 /** Null when nobody could write down a value of its type, which is told. */

@@ -2,10 +2,11 @@
 import type { PlanStep } from '../core/plan.js';
 import { idsOf } from './collect-names.js';
 import type { Diagnostics } from './diagnostic.js';
+import { Facts } from './facts.js';
 import { EndedBranches } from './layers.js';
 import type { Step } from './pipeline.js';
 import { resolveNeeds } from './resolve-needs.js';
-import { Facts, Visible, type Scope } from './scope.js';
+import { Visible, type Scope } from './scope.js';
 
 /** A block as planned, and what is certain behind it. */
 export interface BlockPlan {

@@ -4,6 +4,7 @@ import type { ActivityStep, StepOptions } from '../core/plan.js';
 import type { Diagnostics } from './diagnostic.js';
 import { compileMetricCondition } from './metric-condition.js';
 import type { UsesStep } from './pipeline.js';
+import { translate } from './other-words.js';
 import { headOf } from './read-map.js';
 import { offers, type Scope } from './scope.js';
 import type { StepSignature } from './step-signature.js';
@@ -118,7 +119,7 @@ function checkGpus(
 
 /** The values of `with`, each checked by `compile`; what is unknown or missing is told. `name` is who takes them. */
 export function compileWith(
-  step: Pick<UsesStep, 'with' | 'withRange'> & Partial<Pick<UsesStep, 'stray'>>,
+  step: Pick<UsesStep, 'with' | 'withRange' | 'withBroken'> & Partial<Pick<UsesStep, 'stray'>>,
   { name: taker, fields }: { readonly name: string; readonly fields: Fields },
   scope: Scope,
   diagnostics: Diagnostics,
@@ -135,19 +136,22 @@ export function compileWith(
     }
     const open = [...fields.keys()].filter((name) => !given.has(name));
     const known = open.length > 0 ? open : [...fields.keys()];
+    const meant = suggest(entry.key, known) ?? translate(entry.key, known);
     diagnostics.add(
       'STEP_INPUT_UNKNOWN',
       entry.keyRange,
       `${taker} has no input \`${entry.key}\``,
       STEP_OPTIONS.includes(entry.key)
         ? 'it is an option of the step: write it beside `with`'
-        : suggestHint(entry.key, known, 'it takes no inputs'),
+        : meant === null
+          ? suggestHint(entry.key, known, 'it takes no inputs')
+          : `did you mean \`${meant}\`?`,
     );
     // A misspelt input is not missing as well.
-    const meant = suggest(entry.key, known);
     if (meant !== null) given.add(meant);
     compileTemplate(entry.value, UNKNOWN, { name: entry.key, scope, diagnostics });
   }
+  if (step.withBroken === true) return bound;
   const missing = [...fields].filter(([name, field]) => !field.optional && !given.has(name));
   if (missing.length > 0) {
     const names = missing.map(([name, field]) => `\`${name}\` (${printType(field.type)})`);

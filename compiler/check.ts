@@ -7,13 +7,10 @@
  * 2. One mistake, one message: what is reported has the type `unknown`, which fits everywhere.
  * 3. One walk in document order; facts are added as steps succeed, and merged or dropped where blocks end.
  */
-import { parseDuration } from '../core/duration.js';
 import type { Expr, Template } from '../core/expression.js';
-import type { Json } from '../core/json.js';
 import type { PlanStep } from '../core/plan.js';
-import { LONGEST_WAIT_MS } from '../core/run-wait.js';
-import { compileApprove } from './check-approve.js';
-import { ERROR, foreachOutputs, repeatOutputs, RUN } from './block-types.js';
+import { checkLength, compileApprove } from './check-approve.js';
+import { caughtError, foreachOutputs, repeatOutputs, RUN } from './block-types.js';
 import { checkReachable, warnOfIdle, type Taken } from './check-catch.js';
 import { checkClaims } from './check-claims.js';
 import { checkParallel, type BlockPlan } from './check-parallel.js';
@@ -22,16 +19,16 @@ import { compileCall, type CalledFile } from './check-call.js';
 import { compileUses } from './check-uses.js';
 import { checkVerdicts } from './check-verdict.js';
 import { collectNames } from './collect-names.js';
-import { warnOfConstant } from './constant-condition.js';
+import { certainlyHolds, warnOfConstant } from './constant-condition.js';
 import { impliedBy, isAboutCondition, knownFrom } from './conditions.js';
 import type { Diagnostics } from './diagnostic.js';
 import { compileExpression, type CompiledExpression } from './expression.js';
+import { Facts } from './facts.js';
 import { FINALLY_TIMEOUT_MS } from './parse-finally-timeout.js';
 import { withDefaults } from './parse-options.js';
 import type { CallStep, Defaults, InputDeclaration, Located, Pipeline, Step } from './pipeline.js';
 import { PlanTree } from './plan-tree.js';
-import { headOf } from './read-map.js';
-import { Facts, Visible, type FileNames, type Scope } from './scope.js';
+import { Visible, type FileNames, type Scope } from './scope.js';
 import type { StepSignature } from './step-signature.js';
 import { bareSource, compileTemplate } from './template.js';
 import {
@@ -150,8 +147,11 @@ function holding({ expr, whenTrue, whenFalse }: CompiledExpression, truth: boole
 }
 
 /** What a value that is no condition is most likely compared with. */
-function comparisonHint({ kind }: Type): string {
-  if (kind === 'string' || kind === 'one_of') return "compare it with something, such as `!= ''`";
+function comparisonHint(type: Type): string {
+  const { kind } = type;
+  if (kind === 'one_of')
+    return `compare it with one of its values, such as \`== '${type.values[0] ?? ''}'\``;
+  if (kind === 'string') return "compare it with something, such as `!= ''`";
   if (kind === 'int' || kind === 'number') return 'compare it with something, such as `> 0`';
   return kind === 'list' || kind === 'map'
     ? 'ask for its size, such as `size(…) > 0`'
@@ -247,10 +247,10 @@ class Checker {
     if (step.kind === 'if') return this.#ifBlock(step, base, scope);
 
     const own = step.id === undefined ? scope : { ...scope, self: step.id.value };
-    const test = step.if === undefined ? null : this.#condition(step.if, own);
-    const guarded = test === null ? base : { ...base, if: test.expr ?? NEVER };
-    const inner =
-      test === null ? scope : { ...scope, facts: new Facts(scope.facts).add(holding(test, true)) };
+    const asked = step.if === undefined ? null : this.#condition(step.if, own);
+    const guarded = asked === null ? base : { ...base, if: asked.expr ?? NEVER };
+    const test = asked === null || certainlyHolds(asked.expr, scope) ? null : asked;
+    const inner = test === null ? scope : { ...scope, facts: this.#where(test, true, scope) };
     switch (step.kind) {
       case 'step': {
         const written = { ...step, options: withDefaults(step.options, this.#defaults) };
@@ -266,24 +266,24 @@ class Checker {
         // A name that does not exist is told at the end, and stands for nothing until then.
         const isHidden = plan.with.some(([, value]) => value.t === 'value' && value.value === null);
         this.#hidden ||= signature === undefined || this.#diagnostics.size > before || isHidden;
-        this.#succeed(step, outputs, scope, test);
+        this.#succeed(step, outputs, { scope, inner, test });
         return { plan: { ...guarded, ...plan }, stops: false };
       }
       case 'pipeline': {
         const called = this.#called.get(step) ?? null;
         const { plan, outputs } = compileCall(step, called, inner, this.#diagnostics);
         this.#submits ||= workOf(plan.called, this.#signatures).submits;
-        this.#succeed(step, outputs, scope, test);
+        this.#succeed(step, outputs, { scope, inner, test });
         return { plan: { ...guarded, ...plan }, stops: false };
       }
       case 'foreach': {
         const { plan, outputs } = this.#foreach(step, inner);
-        this.#succeed(step, outputs, scope, test);
+        this.#succeed(step, outputs, { scope, inner, test });
         return { plan: { ...guarded, ...plan }, stops: false };
       }
       case 'repeat': {
         const { plan, outputs } = this.#repeat(step, inner);
-        this.#succeed(step, outputs, scope, test);
+        this.#succeed(step, outputs, { scope, inner, test });
         return { plan: { ...guarded, ...plan }, stops: false };
       }
       case 'parallel':
@@ -305,7 +305,7 @@ class Checker {
       case 'approve': {
         this.defaults(step.fields, inner);
         const { plan, outputs } = compileApprove(step, inner, this.#diagnostics);
-        this.#succeed(step, outputs, scope, test);
+        this.#succeed(step, outputs, { scope, inner, test });
         return { plan: { ...guarded, ...plan }, stops: false };
       }
       case 'wait': {
@@ -315,13 +315,7 @@ class Checker {
           scope: inner,
           diagnostics: this.#diagnostics,
         });
-        if (step.what === 'for' && template.t === 'value' && isTooLong(template.value))
-          this.#diagnostics.add(
-            'VALUE_INVALID',
-            headOf(step.value),
-            '`wait` is at most ten years',
-            'write `3650d` or less, or wait for a decision with `approve`',
-          );
+        if (step.what === 'for') checkLength(template, step.value, '`wait`', this.#diagnostics);
         return { plan: { ...guarded, kind: 'wait', [step.what]: template }, stops: false };
       }
       case 'stop': {
@@ -330,7 +324,7 @@ class Checker {
           scope: inner,
           diagnostics: this.#diagnostics,
         });
-        if (test !== null) scope.facts.add(holding(test, false));
+        if (test !== null) scope.facts.suppose(holding(test, false), scope.file.moments);
         return { plan: { ...guarded, kind: 'stop', reason: template }, stops: test === null };
       }
     }
@@ -343,15 +337,16 @@ class Checker {
   ): { plan: PlanStep; stops: boolean } {
     const test = this.#condition(step.test, scope);
     const inThen = new Visible(scope.visible);
-    const thenFacts = new Facts(scope.facts).add(holding(test, true));
+    const thenFacts = this.#where(test, true, scope);
     const then = this.block(step.then, { ...scope, visible: inThen, facts: thenFacts });
     this.#merge(inThen, scope, 'it runs only in `then`');
     const inElse = new Visible(scope.visible);
-    const elseFacts = new Facts(scope.facts).add(holding(test, false));
+    const elseFacts = this.#where(test, false, scope);
     const otherwise = this.block(step.else, { ...scope, visible: inElse, facts: elseFacts });
     this.#merge(inElse, scope, 'it runs only in `else`');
-    if (then.stops) scope.facts.add(elseFacts.own);
-    else if (otherwise.stops) scope.facts.add(thenFacts.own);
+    const always = certainlyHolds(test.expr, scope);
+    if (always || otherwise.stops) scope.facts.absorb(thenFacts);
+    else if (then.stops) scope.facts.absorb(elseFacts);
     else {
       scope.facts
         .add([...thenFacts.own].filter((fact) => elseFacts.own.has(fact)))
@@ -366,7 +361,7 @@ class Checker {
         then: then.steps,
         else: otherwise.steps,
       },
-      stops: then.stops && otherwise.stops,
+      stops: then.stops && (always || otherwise.stops),
     };
   }
 
@@ -383,7 +378,10 @@ class Checker {
       this.#checkFree(clause.as, scope);
       const visible = new Visible(scope.visible);
       const caught = new Facts(scope.facts);
-      const names = new Map(scope.names).set(clause.as.value, ERROR);
+      const names = new Map(scope.names).set(
+        clause.as.value,
+        caughtError(clause.errors?.map(({ value }) => value)),
+      );
       const { steps, stops } = this.block(clause.steps, {
         ...scope,
         names,
@@ -547,11 +545,29 @@ class Checker {
     return compileExpression(bareSource(node, this.#diagnostics), scope, this.#diagnostics);
   }
 
-  /** `test` is the condition without which it is skipped; null without one. */
-  #succeed(step: Step, outputs: Type, scope: Scope, test: CompiledExpression | null): void {
+  /** What is certain inside of what runs only where the condition is true, or false. */
+  #where(test: CompiledExpression, truth: boolean, { facts, file }: Scope): Facts {
+    return new Facts(facts).suppose(holding(test, truth), file.moments);
+  }
+
+  /** `test` is the condition without which it is skipped; null without one. `inner` is what it sees. */
+  #succeed(
+    step: Step,
+    outputs: Type,
+    {
+      scope,
+      inner,
+      test,
+    }: {
+      readonly scope: Scope;
+      readonly inner: Scope;
+      readonly test: CompiledExpression | null;
+    },
+  ): void {
     if (step.id === undefined) return;
     const id = step.id.value;
     scope.visible.add(id, outputs);
+    scope.file.moments.set(id, inner.facts.now());
     if (test === null) scope.facts.add([`steps.${id}`]);
     else {
       scope.facts.add(impliedBy(test.expr, true, [`steps.${id}`]));
@@ -569,8 +585,4 @@ class Checker {
   #doubt(ids: Iterable<string>, scope: Scope, reason: string): void {
     for (const id of ids) if (!scope.file.doubts.has(id)) scope.file.doubts.set(id, reason);
   }
-}
-
-function isTooLong(value: Json): boolean {
-  return typeof value === 'string' && (parseDuration(value) ?? 0) > LONGEST_WAIT_MS;
 }

@@ -36,6 +36,25 @@ function valueAlone(expr: Expr): boolean | null {
   }
 }
 
+/** True when a condition certainly holds here: a step behind it runs as one without does. */
+export function certainlyHolds(expr: Expr | null, scope: Scope): boolean {
+  if (expr === null) return false;
+  if (expr.op === 'has') {
+    const path = pathOf(expr);
+    return path !== null && scope.facts.has(path);
+  }
+  if (expr.op === 'call' && expr.fn === '_&&_')
+    return expr.args.every((part) => certainlyHolds(part, scope));
+  return valueHere(expr, scope) === true;
+}
+
+function pathOf(expr: Expr): string | null {
+  if (expr.op === 'name') return expr.name;
+  if (expr.op !== 'has' && expr.op !== 'member') return null;
+  const of = pathOf(expr.of);
+  return of === null ? null : `${of}.${expr.key}`;
+}
+
 /** Its value by what is known of conditions here; null when that says nothing. */
 function valueHere(expr: Expr, { facts }: Scope): boolean | null {
   const [whenTrue] = knownFrom(expr, true);

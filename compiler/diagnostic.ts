@@ -116,6 +116,8 @@ export class Diagnostics {
   readonly source: Source;
   #errors = 0;
   readonly #entries: { readonly range: Range; readonly diagnostic: Diagnostic }[] = [];
+  /** What aliases stand for, by the places of the aliases. */
+  readonly #repeats = new Map<string, Range>();
 
   constructor(source: Source) {
     this.source = source;
@@ -167,6 +169,11 @@ export class Diagnostics {
     );
   }
 
+  /** The alias at `place` stands for what is written at `original`. */
+  repeat(place: Range, original: Range): void {
+    this.#repeats.set(`${place.start} ${place.end}`, original);
+  }
+
   /** How many mistakes there are; warnings do not count. */
   get size(): number {
     return this.#errors;
@@ -180,16 +187,33 @@ export class Diagnostics {
   }
 
   /**
-   * In source order; what an alias repeats is told once at its place. What a mistake makes look idle is not: beside
+   * In source order; what an alias repeats is told once, where it is written if it is a mistake there. What a mistake makes look idle is not: beside
    * mistakes only secrets are warned of.
    */
   list(): Diagnostic[] {
     const told = new Set<string>();
+    const written = new Map<string, Range[]>();
+    const originalOf = ({ start, end }: Range): Range | undefined =>
+      this.#repeats.get(`${start} ${end}`);
+    for (const { range, diagnostic } of this.#repeats.size === 0 ? [] : this.#entries) {
+      if (originalOf(range) !== undefined) continue;
+      const key = `${diagnostic.code} ${diagnostic.message}`;
+      const ranges = written.get(key);
+      if (ranges === undefined) written.set(key, [range]);
+      else ranges.push(range);
+    }
     return this.#entries
       .filter(
         ({ diagnostic: { severity, code } }) =>
           severity === 'error' || this.#errors === 0 || code === 'SECRET_LITERAL',
       )
+      .filter(({ range, diagnostic: { code, message } }) => {
+        const original = originalOf(range);
+        const same = original === undefined ? [] : (written.get(`${code} ${message}`) ?? []);
+        return !same.some(
+          ({ start, end }) => start >= (original?.start ?? 0) && end <= (original?.end ?? 0),
+        );
+      })
       .toSorted((a, b) => a.range.start - b.range.start || a.range.end - b.range.end)
       .filter(({ range, diagnostic: { code, message } }) => {
         const key = `${range.start} ${range.end} ${code} ${message}`;

@@ -16,6 +16,8 @@ export function durationHint(written: unknown): string {
   if (typeof written === 'number' && written > 0)
     return `give it a unit: \`${written}s\`, \`${written}m\` or \`${written}h\``;
   const text = typeof written === 'string' ? written.trim() : '';
+  if (/^\d{4}-\d{2}-\d{2}/.test(text))
+    return 'that is a moment: write `wait: { until: 2026-01-31T12:00:00Z }`';
   if (text.includes('${{')) return 'an expression cannot stand here: it is settled before the run';
   if (/^\d{1,6}$/.test(text)) return durationHint(Number(text));
   if (written === 0 || written === null || /^(?:[0.]+[a-z]*|none|never|off|no)$/i.test(text))

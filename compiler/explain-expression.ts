@@ -9,6 +9,18 @@ interface Explained {
 const OPERATORS =
   'operators are `==`, `!=`, `<`, `<=`, `>`, `>=`, `in`, `&&`, `||`, `!`, `+`, `-`, `*`, `/`, `%` and `? :`';
 
+/** Words that are operators in other languages. */
+const OTHER_OPERATORS: ReadonlyMap<string, string> = new Map([
+  ['contains', 'write `text.contains(part)`, or `item in list`'],
+  ['is', 'compare with `==`'],
+  ['eq', 'compare with `==`'],
+  ['ne', 'compare with `!=`'],
+  ['lt', 'compare with `<`'],
+  ['gt', 'compare with `>`'],
+  ['if', 'write `condition ? value : other`'],
+  ['then', 'write `condition ? value : other`'],
+]);
+
 /** What the library calls its tokens, as an author writes them. */
 const TOKENS: ReadonlyMap<string, string> = new Map(
   Object.entries({
@@ -21,10 +33,15 @@ const TOKENS: ReadonlyMap<string, string> = new Map(
   }),
 );
 
-/** What an expression in `${{ … }}` holds, where it is nothing else; null otherwise. */
+/** What an expression in `${{ … }}`, or in `{{ … }}`, holds, where it is nothing else; null otherwise. */
 export function bracedIn(text: string): string | null {
   const trimmed = text.trim();
-  return trimmed.startsWith('${{') && trimmed.endsWith('}}') ? trimmed.slice(3, -2).trim() : null;
+  return /^\$?\{\{/.test(trimmed) && trimmed.endsWith('}}')
+    ? trimmed
+        .replace(/^\$?\{\{/, '')
+        .slice(0, -2)
+        .trim()
+    : null;
 }
 
 /** `text` is the expression that does not parse. */
@@ -55,6 +72,8 @@ export function explainParseError(error: ParseError, text: string): Explained {
     return { message: `\`${word}\` is no operator`, hint: 'write `&&`, `||` and `!`' };
   if (/^\w/.test(piece) && before.length < start && /[\w)\]"']$/.test(before)) {
     const next = /^\w{0,80}/.exec(text.slice(start))?.[0] ?? '';
+    const other = OTHER_OPERATORS.get(next.toLowerCase());
+    if (other !== undefined) return { message: `\`${next}\` is no operator`, hint: other };
     return {
       message: `there is no operator between \`${before.slice(-1) === lastWord.slice(-1) ? lastWord : before.slice(-1)}\` and \`${next}\``,
       hint: OPERATORS,
@@ -120,6 +139,10 @@ export function operatorHint(op: string, types: readonly (string | undefined)[])
   if (has('int') && has('number'))
     return 'an int and a number do not mix: write `2.0` for `2`, or convert with `double(...)`';
   if (op === '+' && has('string')) return 'convert with `string(...)`';
+  if ((has('int') || has('number')) && has('string'))
+    return 'write a number without quotes; a text that holds one is read with `int(...)` or `double(...)`';
+  if (op === 'in' && types.every((name) => name === 'string'))
+    return 'to look into a text write `text.contains(part)`';
   if (has('bool') && has('string')) return 'write `true` and `false` without quotes';
   if (['<', '<=', '>', '>='].includes(op) && has('bool')) return 'compare twice: `a < b && b < c`';
   if (op !== 'in' && types.every((name) => name === 'duration' || name === 'timestamp'))

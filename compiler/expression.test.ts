@@ -6,8 +6,9 @@ import type { Expr } from '../core/expression.js';
 import type { Json, JsonObject } from '../core/json.js';
 import { createSource, Diagnostics } from './diagnostic.js';
 import { compileExpression } from './expression.js';
-import { Facts, FileNames, Visible, type Scope } from './scope.js';
-import { parseType, printType, type Field, type Type } from './types.js';
+import { Facts } from './facts.js';
+import { FileNames, Visible, type Scope } from './scope.js';
+import { isAssignable, parseType, printType, type Field, type Type } from './types.js';
 
 const INPUT_TYPES: { readonly [name: string]: string } = {
   i: 'int',
@@ -320,7 +321,10 @@ describe('expressions', () => {
       fc.property(cases, ([kind, text, values]) => {
         const { expr, type } = compile(text);
         expect(JSON.parse(JSON.stringify(expr))).toEqual(expr);
-        expect(printType(type), text).toBe(TYPE_NAMES[kind]);
+        expect(isAssignable(type, typeNamed(TYPE_NAMES[kind])), text).toBe(true);
+        // Texts that are written out are known one by one.
+        if (kind !== 'string' && kind !== 'ls')
+          expect(printType(type), text).toBe(TYPE_NAMES[kind]);
         const { value } = attempt(() => evaluate(expr, { inputs: values }));
         if (kind === 'int' && value !== undefined) expect(value).toSatisfy(Number.isSafeInteger);
         if (kind === 'string' && value !== undefined) expect(value).toBeTypeOf('string');
@@ -340,6 +344,12 @@ const TYPE_NAMES: { readonly [kind in Kind]: string } = {
   ld: 'list<number>',
   m: 'map<int>',
 };
+
+function typeNamed(name: string): Type {
+  const type = parseType(name);
+  if (type === null) throw new Error(name);
+  return type;
+}
 
 function attempt(body: () => Json): { readonly value?: Json; readonly error: string | null } {
   try {

@@ -15,8 +15,10 @@ import {
   explainTypeMessage,
   operatorHint,
 } from './explain-expression.js';
+import { NOTHING, type Facing } from './facing.js';
 import { lower } from './lower.js';
-import { pathOf, References, type ExpressionSource, type Facing } from './references.js';
+import { pathOf } from './path.js';
+import { References, type ExpressionSource } from './references.js';
 import type { Scope } from './scope.js';
 import { ANY, UNKNOWN, type Type } from './types.js';
 
@@ -32,7 +34,6 @@ export interface CompiledExpression {
   readonly whenFalse: ReadonlySet<string>;
 }
 
-const NOTHING: ReadonlySet<string> = new Set();
 const FAILED: CompiledExpression = {
   expr: null,
   type: UNKNOWN,
@@ -65,7 +66,9 @@ export function compileExpression(
   const before = diagnostics.size;
   const references = new References(source, scope, diagnostics);
   const facing = references.resolve(ast);
-  if (diagnostics.size > before || references.sawUnknown) return FAILED;
+  // What a broken condition asks for is certain behind it all the same: one mistake is told once.
+  const failed: CompiledExpression = { ...FAILED, ...factsOf(facing) };
+  if (diagnostics.size > before || references.sawUnknown) return failed;
 
   const known = references.typeOf(ast);
   // A plain path needs no second look, and most expressions are one.
@@ -77,7 +80,7 @@ export function compileExpression(
   const result = parsed.check();
   if (!result.valid) {
     reportTypeError(result.error, source, diagnostics);
-    return FAILED;
+    return failed;
   }
   const type = known ?? types.read(result.type ?? 'dyn');
   return finish(ast, type, typeNameOf, facing, source, diagnostics);
@@ -95,7 +98,15 @@ function finish(
   const expr = lower(ast, typeName, (node, message, hint) => {
     diagnostics.add('EXPRESSION_TYPE', source.toRange(node.start, node.end), message, hint);
   });
-  return diagnostics.size > before ? FAILED : { expr, type, ...facing };
+  return diagnostics.size > before ? FAILED : { expr, type, ...factsOf(facing) };
+}
+
+/** Behind what is never true nothing is certain, so that its mistakes are told. */
+function factsOf({
+  whenTrue,
+  whenFalse,
+}: Facing): Pick<CompiledExpression, 'whenTrue' | 'whenFalse'> {
+  return { whenTrue: whenTrue ?? NOTHING, whenFalse: whenFalse ?? NOTHING };
 }
 
 function parse(

@@ -1,7 +1,7 @@
 import type { ASTNode } from '@marcbachmann/cel-js';
 import type { Expr } from '../core/expression.js';
 import { MACROS } from './expression-functions.js';
-import { pathOf } from './references.js';
+import { pathOf } from './path.js';
 
 type Report = (node: ASTNode, message: string, hint: string) => void;
 

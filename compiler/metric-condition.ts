@@ -3,7 +3,8 @@ import type { Expr } from '../core/expression.js';
 import { createSource, Diagnostics } from './diagnostic.js';
 import { compileExpression, type CompiledExpression } from './expression.js';
 import type { ExpressionSource } from './references.js';
-import { Facts, FileNames, Visible, type Scope } from './scope.js';
+import { Facts } from './facts.js';
+import { FileNames, Visible, type Scope } from './scope.js';
 import { NUMBER, printType, type Type } from './types.js';
 
 const NOTHING: Type = { kind: 'record', label: 'nothing', fields: new Map() };

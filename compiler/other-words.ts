@@ -1,3 +1,5 @@
+import { isSlip } from './suggest.js';
+
 /** Words that other tools have for what a pipeline says in its own: what an author most likely meant by them. */
 
 /** By a word in lower case, without `-` and `_`: the words of a pipeline that it may stand for. */
@@ -20,7 +22,13 @@ const MEANT: ReadonlyMap<string, readonly string[]> = new Map(
     else: 'otherwise',
     id: 'name key ref',
     pipeline: 'name workflow title id',
-    summary: 'description title name doc help desc',
+    summary: 'description title name doc help desc question prompt message',
+    expires: 'timeout expires_in expiry deadline',
+    quorum: 'approvals required min_approvals',
+    show: 'display present',
+    fields: 'form questions',
+    command: 'cmd run script shell exec',
+    env: 'environment',
     needs: 'depends_on dependencies after requires depends',
     limit: 'concurrency max_parallel parallelism max times count max_iterations',
     every: 'interval period delay wait',
@@ -54,6 +62,8 @@ export function translate(word: string, keys: readonly string[]): string | null 
   return (
     keys.find((key) => plain(key) === wanted) ??
     keys.find((key) => MEANT.get(key)?.includes(wanted) === true) ??
+    // `retires` for `retries`.
+    keys.find((key) => MEANT.get(key)?.some((other) => isSlip(wanted, other)) === true) ??
     null
   );
 }

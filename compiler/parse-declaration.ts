@@ -52,6 +52,10 @@ export function parseDeclaration(
 /** The type that stands where its map belongs: `name: string`. */
 function typeWord(node: SourceNode): string {
   const text = node.kind === 'scalar' ? String(node.value) : '';
+  if (node.kind === 'list') {
+    const [item, ...others] = node.items;
+    return item === undefined || others.length > 0 ? 'list<string>' : `list<${typeWord(item)}>`;
+  }
   return parseType(text) === null ? 'string' : text;
 }
 
@@ -83,15 +87,7 @@ function parseInputType(reader: MapReader, diagnostics: Diagnostics): Type {
         'remove `type`',
       );
     }
-    const values =
-      oneOf.kind === 'list'
-        ? oneOf.items.map((item) => (item.kind === 'scalar' ? item.value : null))
-        : [];
-    if (values.length > 0 && values.every((value) => typeof value === 'string')) {
-      return { kind: 'one_of', values };
-    }
-    reader.invalid(oneOf, '`one_of` is a list of texts', 'for instance `one_of: [fast, thorough]`');
-    return UNKNOWN;
+    return parseOneOf(reader, oneOf, diagnostics);
   }
   if (!reader.has('type')) {
     if (reader.isReported('one_of')) return UNKNOWN;
@@ -112,4 +108,34 @@ function parseInputType(reader: MapReader, diagnostics: Diagnostics): Type {
     isVerdict ? 'run the gate in this pipeline' : typeHint(String(written.value)),
   );
   return UNKNOWN;
+}
+
+function parseOneOf(reader: MapReader, node: SourceNode, diagnostics: Diagnostics): Type {
+  const items = node.kind === 'list' ? node.items : [];
+  const written = items.map((item) => (item.kind === 'scalar' ? item.value : null));
+  const values = written.filter((value) => typeof value === 'string');
+  if (values.length === 0 || values.length < written.length) {
+    const isPlain = written.length > 0 && written.every((value) => value !== null);
+    reader.invalid(
+      node,
+      '`one_of` is a list of texts',
+      isPlain && written.every((value) => typeof value === 'boolean')
+        ? 'write `type: bool`'
+        : isPlain && written.length < 8
+          ? `put them in quotes: \`one_of: [${written.map((value) => JSON.stringify(String(value))).join(', ')}]\``
+          : 'for instance `one_of: [fast, thorough]`',
+    );
+    return UNKNOWN;
+  }
+  for (const [at, item] of items.entries()) {
+    const value = values[at] ?? '';
+    if (values.indexOf(value) < at)
+      diagnostics.add(
+        'VALUE_INVALID',
+        headOf(item),
+        `\`${value}\` stands here twice`,
+        'remove one',
+      );
+  }
+  return { kind: 'one_of', values: [...new Set(values)] };
 }

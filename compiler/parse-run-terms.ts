@@ -7,24 +7,19 @@ import { suggest } from './suggest.js';
 export type RunTerms = Pick<Plan, 'deadlineMs' | 'notify'>;
 
 /** A server takes no timer without an end. */
-const LONGEST_DEADLINE_MS = 365 * 24 * 60 * 60 * 1_000;
+const LONGEST_DEADLINE = {
+  ms: 365 * 24 * 60 * 60 * 1_000,
+  text: '365d',
+  hint: 'without one a run may take any time',
+};
 
 export function parseRunTerms(pipeline: MapReader): RunTerms {
-  const deadlineMs = parseDeadline(pipeline);
+  const deadlineMs = pipeline.duration('deadline', LONGEST_DEADLINE);
   const notify = parseNotify(pipeline);
   return {
     ...(deadlineMs === undefined ? {} : { deadlineMs }),
     ...(notify === undefined ? {} : { notify }),
   };
-}
-
-function parseDeadline(pipeline: MapReader): number | undefined {
-  const deadlineMs = pipeline.duration('deadline');
-  const node = pipeline.get('deadline');
-  if (deadlineMs === undefined || deadlineMs <= LONGEST_DEADLINE_MS) return deadlineMs;
-  if (node !== undefined)
-    pipeline.invalid(node, '`deadline` is at most 365d', 'without one a run may take any time');
-  return undefined;
 }
 
 function parseNotify(pipeline: MapReader): NoticeEvent[] | undefined {

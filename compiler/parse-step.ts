@@ -172,13 +172,14 @@ function parseKind(
         uses: { value: String(uses.value), range: uses.range },
         withRange: reader.has('with') ? reader.keyRange('with') : uses.range,
         with: parseWith(reader),
+        ...withBroken(reader),
         stray: reader.unknown,
         options: parseOptions(reader, diagnostics),
         ...(summary === undefined ? {} : { summary }),
       };
     }
     case 'foreach': {
-      const items = reader.expression('foreach');
+      const items = parseItems(reader);
       const steps = parseInner(
         reader,
         diagnostics,
@@ -233,6 +234,7 @@ function parseKind(
         file: { value: String(file.value), range: file.range },
         withRange: reader.has('with') ? reader.keyRange('with') : file.range,
         with: parseWith(reader),
+        ...withBroken(reader),
         ...(summary === undefined ? {} : { summary }),
       };
     }
@@ -267,6 +269,19 @@ function parseCollect(reader: MapReader): { readonly collect?: ScalarNode } {
   return collect === undefined ? {} : { collect };
 }
 
+/** The list alone: `foreach: x in list` would say two things. */
+function parseItems(reader: MapReader): ScalarNode | undefined {
+  const items = reader.expression('foreach');
+  const both = /^\s*([A-Za-z_]\w*)\s+in\s+(.{1,200})$/.exec(String(items?.value ?? ''));
+  if (items === undefined || both === null) return items;
+  reader.invalid(
+    items,
+    '`foreach` takes the list alone',
+    `write \`foreach: ${both[2]}\` and \`as: ${both[1]}\``,
+  );
+  return undefined;
+}
+
 /** So many, of a step each, are within what a run's state and history hold. */
 const MAX_ITERATIONS = 1_000;
 
@@ -280,13 +295,18 @@ function parseRepeat(
     reader.invalid(
       node,
       '`repeat` is a map with a `limit`',
-      'for instance `repeat: { limit: 10, every: 1m, until: steps.look.done }`',
+      node.kind === 'scalar' && typeof node.value === 'number'
+        ? `write \`repeat: { limit: ${node.value} }\``
+        : 'for instance `repeat: { limit: 10, every: 1m, until: steps.look.done }`',
     );
     return null;
   }
   const inner = new MapReader(node, diagnostics, {
     what: '`repeat`',
     keys: ['limit', 'every', 'until'],
+    misplaced: new Map([
+      ['while', 'write `until:` with the opposite: it is asked behind each iteration'],
+    ]),
   });
   // Beside `repeat` it is told to stand inside.
   if (!reader.node.entries.some(({ key }) => key === 'limit')) {
@@ -408,6 +428,11 @@ function parseWith(reader: MapReader): MapNode['entries'] | null {
   if (node.kind === 'scalar' && node.value === null) return [];
   reader.invalid(node, '`with` is a map from inputs to values', 'write `with: { input: value }`');
   return null;
+}
+
+function withBroken(reader: MapReader): { readonly withBroken?: true } {
+  const node = reader.get('with');
+  return node?.kind === 'map' && node.broken === true ? { withBroken: true } : {};
 }
 
 function parseStop(reader: MapReader, diagnostics: Diagnostics, base: StepBase): Step | null {

@@ -69,6 +69,8 @@ export interface UsesStep extends StepBase {
   readonly stray: readonly string[];
   /** Null when it is misspelt or no map, which is told. */
   readonly with: readonly Entry[] | null;
+  /** An entry of it is left out, which is told: it may be any input. */
+  readonly withBroken?: true;
   readonly options: WrittenOptions;
   readonly summary?: SourceNode;
 }
@@ -177,6 +179,8 @@ export interface CallStep extends StepBase {
   readonly withRange: Range;
   /** Null when it is misspelt or no map, which is told. */
   readonly with: readonly Entry[] | null;
+  /** An entry of it is left out, which is told: it may be any input. */
+  readonly withBroken?: true;
   readonly summary?: SourceNode;
 }
 

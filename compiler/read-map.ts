@@ -1,4 +1,5 @@
 import { parseDuration } from '../core/duration.js';
+import { LONGEST_WAIT_MS } from '../core/run-wait.js';
 import type { Diagnostics, Range } from './diagnostic.js';
 import { durationHint } from './duration-hint.js';
 import { rewrite, translate } from './other-words.js';
@@ -12,6 +13,20 @@ export const NAME_PATTERN = /^[A-Za-z_][A-Za-z0-9_]{0,63}$/;
 const LATER: ReadonlyMap<string, string> = new Map([
   ['labels', 'a step runs on the host of its workspace, or on one that is chosen once for the run'],
 ]);
+
+/** The longest that a duration may be. */
+interface Longest {
+  readonly ms: number;
+  readonly text: string;
+  readonly hint?: string;
+}
+
+/** No server takes longer ones, and no author means them. */
+const LONGEST: Longest = {
+  ms: LONGEST_WAIT_MS,
+  text: 'ten years',
+  hint: 'write `3650d` or less',
+};
 
 /** Reads one map: each key is known, not there yet, or a mistake; all are told. */
 export class MapReader {
@@ -156,12 +171,16 @@ export class MapReader {
     return undefined;
   }
 
-  duration(key: string): number | undefined {
+  duration(key: string, longest: Longest = LONGEST): number | undefined {
     const value = this.get(key);
     if (value === undefined) return undefined;
     const text = value.kind === 'scalar' ? value.value : null;
     const ms = typeof text === 'string' ? parseDuration(text) : null;
-    if (ms !== null) return ms;
+    if (ms !== null && ms <= longest.ms) return ms;
+    if (ms !== null) {
+      this.invalid(value, `\`${key}\` is at most ${longest.text}`, longest.hint);
+      return undefined;
+    }
     const shown =
       value.kind !== 'scalar'
         ? `a ${value.kind}`
@@ -185,6 +204,8 @@ export class MapReader {
 /** A short list of plain values is written as the expression that it is meant as. */
 function expressionHint(key: string, node: SourceNode): string {
   if (node.kind === 'scalar') return 'write what it computes';
+  if (node.kind === 'map' && key === 'foreach')
+    return 'write the list alone, such as `inputs.names`';
   if (node.kind !== 'list' || node.items.length > 8 || key !== 'foreach')
     return 'put it in quotes when it begins with `[`, `{` or `!`';
   const items = node.items.map((item) =>

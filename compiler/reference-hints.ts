@@ -57,6 +57,8 @@ const OTHER_FUNCTIONS: ReadonlyMap<string, string> = new Map(
 
 /** `known` are the functions that can stand there. */
 export function functionHint(name: string, known: readonly string[]): string {
+  if (['success', 'failure', 'always', 'cancelled', 'succeeded', 'failed'].includes(name))
+    return 'a step runs when those before it have ended well: what else is to happen stands in `catch` or `finally` of a `try`';
   const other = OTHER_FUNCTIONS.get(name.toLowerCase()) ?? name;
   if (known.includes(other) || (FUNCTIONS.has(other) && other !== name))
     return `did you mean \`${other}${known.includes(other) ? '' : '(…)'}\`?`;
@@ -74,7 +76,7 @@ export function noMembersHint(type: Type, key: string): string {
 export function unknownMemberHint(
   key: string,
   type: Type,
-  place: { readonly isOutputs: boolean; readonly isStep: boolean; readonly otherwise: string },
+  place: { readonly isOutputs: boolean; readonly step: string | null; readonly otherwise: string },
 ): string {
   const fields = fieldsOf(type) ?? new Map();
   const known = [...fields.keys()];
@@ -82,7 +84,9 @@ export function unknownMemberHint(
   if (place.isOutputs && known.length === 0)
     return `declare it under \`with\`: \`outputs: { ${key}: string }\``;
   const outputs = type.kind === 'record' ? type.fields.get('outputs')?.type : undefined;
-  if (place.isStep && outputs !== undefined && fieldsOf(outputs)?.has(key) === true)
+  if (place.step !== null && outputs !== undefined && fieldsOf(outputs)?.has(key) === true)
     return `did you mean \`outputs.${key}\`?`;
+  if (place.step !== null && ['succeeded', 'success', 'status', 'result', 'outcome'].includes(key))
+    return `ask with \`has(steps.${place.step})\` whether it has run, and ended well`;
   return suggestHint(key, known, place.otherwise);
 }

@@ -1,31 +1,27 @@
 import type { ASTNode } from '@marcbachmann/cel-js';
+import type { Expr } from '../core/expression.js';
+import { findIdleWords } from './comparison.js';
+import { knownFrom } from './conditions.js';
 import type { DiagnosticCode, Diagnostics, Range } from './diagnostic.js';
 import { FUNCTIONS, LEFT_OUT, MACROS, METHODS } from './expression-functions.js';
+import { both, choice, either, facingOf, NOTHING, OPEN, turned, type Facing } from './facing.js';
+import { Facts, notNull } from './facts.js';
+import { lower } from './lower.js';
+import { markOf, pathOf, writtenPath, type Locals } from './path.js';
 import {
   functionHint,
   noMembersHint,
   unknownMemberHint,
   unknownNameHint,
 } from './reference-hints.js';
-import { branchBeside, Facts, type Scope } from './scope.js';
-import { ANY, BOOL, fieldsOf, printType, type Type } from './types.js';
+import { branchBeside, type Scope } from './scope.js';
+import { ANY, BOOL, fieldsOf, joinTypes, printType, wordsType, type Type } from './types.js';
 
 /** An expression in its file: its text, and where each piece of the text stands. */
 export interface ExpressionSource {
   readonly text: string;
   readonly toRange: (start: number, end: number) => Range;
 }
-
-/** Paths that certainly exist when an expression is true, and when it is false. */
-export interface Facing {
-  readonly whenTrue: ReadonlySet<string>;
-  readonly whenFalse: ReadonlySet<string>;
-}
-
-const NOTHING: ReadonlySet<string> = new Set();
-
-/** Bound by a macro: its type, null when only the library can tell. */
-type Locals = ReadonlyMap<string, Type | null>;
 
 /** Resolves the names and members of one expression, and tells which of them are wrong or may not be there. */
 export class References {
@@ -35,11 +31,16 @@ export class References {
   readonly nulls: ASTNode[] = [];
   /** It reads something that is already reported. */
   sawUnknown = false;
+  /** It is compared with `null`, as other languages ask whether it is there. */
+  #againstNull: ASTNode | null = null;
+  /** So many macros so far. */
+  #macros = 0;
 
   readonly #source: ExpressionSource;
   readonly #scope: Scope;
   readonly #diagnostics: Diagnostics;
   readonly #types = new Map<ASTNode, Type | null>();
+  readonly #facings = new Map<ASTNode, Facing>();
 
   constructor(source: ExpressionSource, scope: Scope, diagnostics: Diagnostics) {
     this.#source = source;
@@ -66,23 +67,29 @@ export class References {
   }
 
   #visit(node: ASTNode, facts: Facts, locals: Locals): Facing {
-    const none = { whenTrue: NOTHING, whenFalse: NOTHING };
+    const facing = this.#look(node, facts, locals);
+    if (facing !== OPEN) this.#facings.set(node, facing);
+    return facing;
+  }
+
+  #look(node: ASTNode, facts: Facts, locals: Locals): Facing {
     switch (node.op) {
       case 'value':
-        return none;
+        if (typeof node.args === 'string') this.#types.set(node, wordsType([node.args]));
+        return typeof node.args === 'boolean' ? facingOf(node.args) : OPEN;
       case 'id': {
-        const type = this.#name(node, node.args, locals);
+        const type = this.#certain(node, this.#name(node, node.args, locals), facts, locals);
         this.#types.set(node, type);
         if (type !== null && !locals.has(node.args)) this.values.set(node, type);
-        return none;
+        return OPEN;
       }
       case '.': {
-        const type = this.#member(node, facts, locals);
+        const type = this.#certain(node, this.#member(node, facts, locals), facts, locals);
         this.#types.set(node, type);
         const isStep = this.#isStep(node.args[0], locals);
         const isValue = this.values.delete(node.args[0]) || isStep;
         if (type !== null && isValue) this.values.set(node, type);
-        return none;
+        return OPEN;
       }
       case '[]': {
         const [of, by] = node.args;
@@ -91,62 +98,172 @@ export class References {
         const type = this.typeOf(of);
         if (type?.kind === 'list' || type?.kind === 'map') this.#types.set(node, type.of);
         else if (type?.kind === 'any') this.#types.set(node, ANY);
-        return none;
+        return OPEN;
       }
-      case '!_': {
-        const { whenTrue, whenFalse } = this.#visit(node.args, facts, locals);
-        return { whenTrue: whenFalse, whenFalse: whenTrue };
-      }
-      case '&&': {
-        const left = this.#visit(node.args[0], facts, locals);
-        const right = this.#visit(node.args[1], new Facts(facts).add(left.whenTrue), locals);
-        return {
-          whenTrue: union(left.whenTrue, right.whenTrue),
-          whenFalse: intersection(left.whenFalse, right.whenFalse),
-        };
-      }
+      case '!_':
+        return turned(this.#visit(node.args, facts, locals));
+      case '&&':
       case '||': {
-        const left = this.#visit(node.args[0], facts, locals);
-        const right = this.#visit(node.args[1], new Facts(facts).add(left.whenFalse), locals);
-        return {
-          whenTrue: intersection(left.whenTrue, right.whenTrue),
-          whenFalse: union(left.whenFalse, right.whenFalse),
-        };
+        const [first, second] = node.args;
+        const left = this.#visit(first, facts, locals);
+        const isAnd = node.op === '&&';
+        const right = this.#visit(second, this.#where(first, left, isAnd, facts, locals), locals);
+        return isAnd ? both(left, right) : either(left, right);
       }
       case '?:': {
         const [test, then, otherwise] = node.args;
-        const { whenTrue, whenFalse } = this.#visit(test, facts, locals);
-        this.#visit(then, new Facts(facts).add(whenTrue), locals);
-        this.#visit(otherwise, new Facts(facts).add(whenFalse), locals);
+        const asked = this.#visit(test, facts, locals);
+        const chosen = this.#visit(then, this.#where(test, asked, true, facts, locals), locals);
+        const other = this.#visit(
+          otherwise,
+          this.#where(test, asked, false, facts, locals),
+          locals,
+        );
         this.#types.set(node, this.#ternaryType(then, otherwise));
-        return none;
+        return choice(asked, chosen, other);
       }
+      case '==':
+      case '!=':
+      case 'in':
+        return this.#comparison(node, facts, locals);
       case 'call':
         return this.#call(node, node.args[0], node.args[1], facts, locals);
       case 'rcall':
         this.#method(node, node.args, facts, locals);
-        return none;
+        return OPEN;
       case 'list':
         for (const item of node.args) this.#visit(item, facts, locals);
-        return none;
+        this.#types.set(node, this.#listType(node.args));
+        return OPEN;
       case 'map':
         for (const entry of node.args) for (const part of entry) this.#visit(part, facts, locals);
-        return none;
+        return OPEN;
       case '-_':
         this.#visit(node.args, facts, locals);
-        return none;
+        return OPEN;
       case '.?':
       case '[?]':
-        return none;
+        return OPEN;
       default:
         for (const operand of node.args) this.#visit(operand, facts, locals);
-        return none;
+        return OPEN;
     }
+  }
+
+  /** What is certain in the part of an expression that is looked at only where `test` is true, or false. */
+  #where(test: ASTNode, facing: Facing, truth: boolean, facts: Facts, locals: Locals): Facts {
+    const known = truth ? facing.whenTrue : facing.whenFalse;
+    return new Facts(facts).suppose(known ?? [], this.#scope.file.moments).assume(
+      () => this.#conditionsOf(test, truth, locals),
+      () => this.#casesOf(test, truth, facts, locals),
+    );
+  }
+
+  /** What is certain in each of the ways in which `test` can be true, or false; those of its parts are groups. */
+  #casesOf(test: ASTNode, truth: boolean, facts: Facts, locals: Locals): Facts[][] {
+    const where = (node: ASTNode, outer: Facts, is: boolean): Facts[] => {
+      const facing = this.#facings.get(node) ?? OPEN;
+      const known = is ? facing.whenTrue : facing.whenFalse;
+      return known === null ? [] : [this.#where(node, facing, is, outer, locals)];
+    };
+    switch (test.op) {
+      case '!_':
+        return this.#casesOf(test.args, !truth, facts, locals);
+      case '&&':
+      case '||': {
+        const [left, right] = test.args;
+        return (test.op === '&&') === truth
+          ? [left, right].flatMap((side) => this.#casesOf(side, truth, facts, locals))
+          : [[left, right].flatMap((side) => where(side, facts, truth))];
+      }
+      case '?:': {
+        const [asked, then, otherwise] = test.args;
+        return [
+          [
+            ...where(asked, facts, true).flatMap((outer) => where(then, outer, truth)),
+            ...where(asked, facts, false).flatMap((outer) => where(otherwise, outer, truth)),
+          ],
+        ];
+      }
+      default:
+        return [];
+    }
+  }
+
+  /** A condition inside an expression, as the fact that one of a step would be. */
+  #conditionsOf(test: ASTNode, truth: boolean, locals: Locals): string[] {
+    let isKnown = true;
+    const expr: Expr = lower(
+      test,
+      (node) => this.#typeName(node),
+      () => {
+        isKnown = false;
+      },
+    );
+    // The same word means something else outside of the macro that binds it.
+    const local = [...locals.keys()].map((name) => JSON.stringify({ op: 'name', name }));
+    return isKnown
+      ? knownFrom(expr, truth).filter((fact) => !local.some((name) => fact.includes(name)))
+      : [];
+  }
+
+  /** The library's name for the type of a node, as far as it is known before the library has looked. */
+  #typeName(node: ASTNode): string {
+    if (node.op === 'value' && typeof node.args === 'bigint') return 'int';
+    if (node.op === 'value' && typeof node.args === 'number') return 'double';
+    switch (this.typeOf(node)?.kind) {
+      case 'int':
+        return 'int';
+      case 'number':
+        return 'double';
+      case 'string':
+      case 'one_of':
+        return 'string';
+      case 'list':
+        return 'list';
+      default:
+        return 'dyn';
+    }
+  }
+
+  /** The type of a value here: without `null` where a condition has seen that it is not. */
+  #certain(node: ASTNode, type: Type | null, facts: Facts, locals: Locals): Type | null {
+    if (type?.kind !== 'nullable') return type;
+    const path = pathOf(node, locals);
+    return path !== null && facts.has(notNull(path)) ? type.of : type;
+  }
+
+  #comparison(node: ASTNode & { op: '==' | '!=' | 'in' }, facts: Facts, locals: Locals): Facing {
+    const [left, right] = node.args;
+    const [asked, against] = right.op === 'value' ? [left, right] : [right, left];
+    const literal = against.op === 'value' ? against.args : undefined;
+    if (literal === null) this.#againstNull = asked;
+    this.#visit(against, facts, locals);
+    const facing = this.#visit(asked, facts, locals);
+    for (const found of findIdleWords(
+      node,
+      (one) => this.typeOf(one),
+      ({ start, end }) => this.#source.text.slice(start, end),
+    ))
+      this.#report('EXPRESSION_TYPE', found.node, found.message, found.hint);
+    if (node.op === 'in') return OPEN;
+    const path = pathOf(asked, locals);
+    // It could be compared, so it was there: where that is a mistake, it is told once.
+    const there = path === null ? NOTHING : new Set(prefixesOf(path));
+    const same =
+      literal === null && path !== null
+        ? { whenTrue: there, whenFalse: new Set([...there, notNull(path)]) }
+        : typeof literal === 'boolean' && path === null
+          ? literal
+            ? facing
+            : turned(facing)
+          : { whenTrue: there, whenFalse: there };
+    return node.op === '==' ? same : turned(same);
   }
 
   #name(at: ASTNode, name: string, locals: Locals): Type | null {
     const local = locals.get(name);
-    if (local !== undefined) return local;
+    if (local !== undefined) return local.type;
     const item = this.#scope.names.get(name);
     if (item !== undefined) return this.#seen(item);
     const isAlone = this.#scope.namesOnly === true;
@@ -203,14 +320,16 @@ export class References {
       return null;
     }
     if (field.optional && (path === null || !facts.has(path))) {
-      const shown = path ?? key;
+      const shown = path === null ? key : writtenPath(path);
       this.#report(
         'MEMBER_UNCERTAIN',
         { start: node.start, end: node.end },
         `\`${shown}\` may not be there`,
-        path?.startsWith('inputs.') === true
-          ? `give the input a default, or guard it: \`has(${shown}) ? ${shown} : …\``
-          : `guard it: \`has(${shown}) ? ${shown} : …\``,
+        node === this.#againstNull
+          ? `ask with \`has(${shown})\`: what is not there is no \`null\``
+          : path?.startsWith('inputs.') === true
+            ? `give the input a default, or guard it: \`has(${shown}) ? ${shown} : …\``
+            : `guard it: \`has(${shown}) ? ${shown} : …\``,
       );
     }
     return this.#seen(field.type);
@@ -245,7 +364,7 @@ export class References {
           ] as const);
     const hint = unknownMemberHint(key, type, {
       isOutputs: of.op === '.' && of.args[1] === 'outputs',
-      isStep: stepId !== null,
+      step: stepId,
       otherwise,
     });
     this.#report(code, at, message, hint);
@@ -347,7 +466,16 @@ export class References {
     }
     const left = this.typeOf(then);
     const right = this.typeOf(otherwise);
-    return left !== null && right !== null && printType(left) === printType(right) ? left : null;
+    if (left !== null && right !== null) return joinTypes(left, right);
+    const isNullable = left?.kind === 'nullable' || right?.kind === 'nullable';
+    return isNullable ? { kind: 'nullable', of: ANY } : null;
+  }
+
+  #listType(items: readonly ASTNode[]): Type | null {
+    const [first = null, ...others] = items.map((item) => this.typeOf(item));
+    let of = first;
+    for (const other of others) of = of === null || other === null ? null : joinTypes(of, other);
+    return of === null ? null : { kind: 'list', of };
   }
 
   #call(
@@ -357,18 +485,17 @@ export class References {
     facts: Facts,
     locals: Locals,
   ): Facing {
-    const none = { whenTrue: NOTHING, whenFalse: NOTHING };
     const arity = FUNCTIONS.get(name);
     if (arity === undefined || arity !== args.length) {
       this.#noFunction(node, name, args.length, arity === undefined ? [] : [arity], [
         ...FUNCTIONS.keys(),
       ]);
-      return none;
+      return OPEN;
     }
     const [argument] = args;
     if (name !== 'has' || argument === undefined) {
       for (const arg of args) this.#visit(arg, facts, locals);
-      return none;
+      return OPEN;
     }
     const path = pathOf(argument, locals);
     if (argument.op !== '.' || path === null) {
@@ -378,15 +505,15 @@ export class References {
         '`has` takes a path such as `steps.claim.claim`',
         '',
       );
-      return none;
+      return OPEN;
     }
     // Everything on the path is there when `has` says so; names must be right all the same.
-    const prefixes = path.split('.').map((_, at, parts) => parts.slice(0, at + 1).join('.'));
+    const prefixes = prefixesOf(path);
     this.#visit(argument, new Facts(facts).add(prefixes), locals);
     this.#types.set(node, BOOL);
     this.values.delete(argument);
     this.values.set(node, BOOL);
-    return { whenTrue: new Set(prefixes.slice(1)), whenFalse: NOTHING };
+    return { whenTrue: new Set(prefixes), whenFalse: NOTHING };
   }
 
   #method(
@@ -421,15 +548,20 @@ export class References {
     }
     const range = this.typeOf(receiver);
     const item = range?.kind === 'list' ? range.of : range?.kind === 'any' ? ANY : null;
-    const inner = new Map(locals).set(variable.args, item);
+    const mark = markOf(variable.args, (this.#macros += 1));
+    const inner = new Map(locals).set(variable.args, { type: item, mark });
     let within = facts;
+    let isSome = false;
     for (const body of bodies) {
-      const { whenTrue } = this.#visit(body, within, inner);
-      within = new Facts(within).add(whenTrue);
+      const asked = this.#visit(body, within, inner);
+      within = this.#where(body, asked, true, within, inner);
+      isSome = asked.whenTrue?.has(notNull(mark)) === true;
     }
     const last = bodies.at(-1);
     const made = last === undefined ? null : this.typeOf(last);
-    if (name === 'filter') this.#types.set(node, range?.kind === 'list' ? range : null);
+    if (name === 'filter' && isSome && item?.kind === 'nullable')
+      this.#types.set(node, { kind: 'list', of: item.of });
+    else if (name === 'filter') this.#types.set(node, range?.kind === 'list' ? range : null);
     else if (name === 'map')
       this.#types.set(node, made === null ? null : { kind: 'list', of: made });
     else this.#types.set(node, BOOL);
@@ -469,26 +601,13 @@ export class References {
   }
 }
 
-/** `steps.claim.claim` for members of a name; null for anything else, and for what a macro binds. */
-export function pathOf(
-  node: ASTNode,
-  locals: ReadonlyMap<string, unknown> = new Map(),
-): string | null {
-  if (node.op === 'id') return locals.has(node.args) ? `(${node.args})` : node.args;
-  if (node.op !== '.') return null;
-  const of = pathOf(node.args[0], locals);
-  return of === null ? null : `${of}.${node.args[1]}`;
+/** Everything on a path, but for the name that it begins with. */
+function prefixesOf(path: string): string[] {
+  const parts = path.split('.');
+  return parts.map((_, at) => parts.slice(0, at + 1).join('.')).slice(1);
 }
 
 function article(type: Type): string {
   const name = printType(type);
   return `${/^[aeiou]/i.test(name) ? 'an' : 'a'} ${name}`;
-}
-
-function union(a: ReadonlySet<string>, b: ReadonlySet<string>): ReadonlySet<string> {
-  return new Set([...a, ...b]);
-}
-
-function intersection(a: ReadonlySet<string>, b: ReadonlySet<string>): ReadonlySet<string> {
-  return new Set([...a].filter((path) => b.has(path)));
 }

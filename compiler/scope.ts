@@ -1,63 +1,9 @@
-/**
- * What an expression can see at one place of a pipeline, and what is certain there.
- *
- * A fact is a path that certainly exists: `steps.discover` (the step has succeeded), `inputs.idea` (it was given); or
- * what is known of a condition.
- */
-import { readFact } from './conditions.js';
+/** What an expression can see at one place of a pipeline. */
 import type { Diagnostics, Range } from './diagnostic.js';
+import type { Facts, Moment } from './facts.js';
 import { layersAbout, layersOf, type NeededBranches } from './layers.js';
 import { suggestHint } from './suggest.js';
 import { isAssignable, type Type } from './types.js';
-
-/**
- * Facts of a block on top of those around it: paths that exist, and what is known of conditions (conditions.ts). Added
- * to as steps succeed, dropped or merged when it ends.
- */
-export class Facts {
-  readonly own = new Set<string>();
-  readonly outer: Facts | undefined;
-  readonly needed: NeededBranches<Facts> | undefined;
-  /** Keys of the conditions under which a path exists, by the path. */
-  readonly #under = new Map<string, string[]>();
-
-  constructor(outer?: Facts, needed?: NeededBranches<Facts>) {
-    this.outer = outer;
-    this.needed = needed;
-  }
-
-  has(path: string): boolean {
-    for (const layer of layersAbout<Facts>(this, path)) {
-      if (layer.own.has(path)) return true;
-      if (layer.#under.get(path)?.some((key) => this.#holds(key)) === true) return true;
-    }
-    return false;
-  }
-
-  #holds(fact: string): boolean {
-    for (const { own } of layersAbout<Facts>(this, fact)) if (own.has(fact)) return true;
-    return false;
-  }
-
-  *names(): Generator<string> {
-    yield* this.own;
-    yield* this.#under.keys();
-  }
-
-  add(facts: Iterable<string>): this {
-    for (const fact of facts) {
-      if (this.own.has(fact)) continue;
-      this.own.add(fact);
-      const implied = readFact(fact);
-      if (implied === null) continue;
-      // Looked up when it is asked for: behind one condition there may be a thousand steps, and as many that ask.
-      const keys = this.#under.get(implied.path);
-      if (keys === undefined) this.#under.set(implied.path, [implied.key]);
-      else keys.push(implied.key);
-    }
-    return this;
-  }
-}
 
 /** Outputs of the steps that may have run before a place, by id; what a block adds to those around it is its own. */
 export class Visible {
@@ -173,6 +119,8 @@ export class FileNames {
   readonly illFormed: readonly string[];
   /** Why a step that is visible may not have run. */
   readonly doubts = new Map<string, string>();
+  /** When a step succeeds, by its id: what is certain then. */
+  readonly moments = new Map<string, Moment>();
   readonly #unknown = new Map<string, { first: Range; more: Range[] }>();
 
   constructor(

@@ -229,6 +229,13 @@ function value(draw: FileDraw): string {
     `(!has(${id}) ? "y" : ${id}.v)`,
     `string(has(${id}) && ${id}.v == "a" && inputs.b0)`,
     `(has(${id}.v) || inputs.b0 ? "z" : "y")`,
+    `(inputs.b0 ? ${id}.v : "y")`,
+    `(inputs.b0 == false ? "y" : ${id}.v)`,
+    `(inputs.b1 || has(${someStep(draw)}) ? ${id}.v : "y")`,
+    `(has(${someStep(draw)}) ? ${id}.v : "y")`,
+    `((has(${someStep(draw)}) ? inputs.b1 : false) ? ${id}.v : "y")`,
+    `(["a"].exists(x, x == ${id}.v && has(${someStep(draw)}.maybe)) ? ${someStep(draw)}.v : "y")`,
+    `(${id}.v != "a" && inputs.b1 ? ${someStep(draw)}.v : "y")`,
   ]);
 }
 

@@ -39,6 +39,12 @@ export function listNames(names: readonly string[]): string {
   return rest > 0 ? `${shown.join(', ')} and ${rest} more` : shown.join(', ');
 }
 
+/** True for a word of some length with one slip in it: a letter too many, too few or wrong, or two in turn. */
+export function isSlip(word: string, meant: string): boolean {
+  if (meant.length < 5 || Math.abs(meant.length - word.length) > 1) return false;
+  return editDistance(word, meant) <= 1;
+}
+
 function isAnagram(a: string, b: string): boolean {
   return a.length === b.length && sorted(a) === sorted(b);
 }

@@ -15,6 +15,7 @@ import {
   isAssignable,
   isTextual,
   isWritable,
+  joinTypes,
   printType,
   STRING,
   UNKNOWN,
@@ -94,10 +95,10 @@ function compileList(
 }
 
 function commonType(items: readonly CompiledTemplate[]): Type {
-  const [first] = items;
-  return first !== undefined && items.every((item) => isAssignable(item.type, first.type))
-    ? first.type
-    : ANY;
+  const [first, ...others] = items.map(({ type }) => type);
+  let of: Type | null = first ?? null;
+  for (const other of others) of = of === null ? null : joinTypes(of, other);
+  return of ?? ANY;
 }
 
 function compileMap(
@@ -239,6 +240,7 @@ function mismatchHint(node: SourceNode, want: Type, place: Place): string {
   if (want.kind === 'string' && node.kind === 'list') return 'write it as one text';
   if (want.kind === 'list' && typeof value === 'string' && /^[\w.-]{1,40}$/.test(value))
     return `write a list: \`[${value}]\``;
+  if (want.kind === 'map') return 'write a map: `{ name: value }`';
   if (want.kind !== 'int' && want.kind !== 'number') return '';
   if (typeof value === 'string' && /^-?[\d.]+$/.test(value)) return 'write it without quotes';
   return want.kind === 'int' ? 'write a whole number' : 'write a number';
@@ -299,7 +301,7 @@ function checkExpression(
           ? 'convert with `int(...)`'
           : needed.kind === 'string' && isTextual(type)
             ? 'convert with `string(...)`'
-            : isConvertible(needed) && type.kind === 'string'
+            : isConvertible(needed) && (type.kind === 'string' || type.kind === 'one_of')
               ? `convert with \`${needed.kind === 'number' ? 'double' : needed.kind}(...)\``
               : ['duration', 'timestamp'].includes(needed.kind) && type.kind === 'string'
                 ? `it may be any text; declare it as \`${needed.kind}\` where it comes from`

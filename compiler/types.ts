@@ -12,7 +12,13 @@ import { VALUES } from './values.js';
 
 export type Type =
   | { readonly kind: Scalar | 'any' | 'null' | 'unknown' }
-  | { readonly kind: 'one_of'; readonly values: readonly string[] }
+  /** `label` is what messages say in place of all the values. `written`: nobody declared it, texts are written so. */
+  | {
+      readonly kind: 'one_of';
+      readonly values: readonly string[];
+      readonly label?: string;
+      readonly written?: true;
+    }
   | { readonly kind: 'list'; readonly of: Type }
   | { readonly kind: 'map'; readonly of: Type }
   /** `label` names an anonymous record in messages and inside the CEL library. */
@@ -81,8 +87,10 @@ export function parseType(text: string): Type | null {
 /** A type as authors write it. */
 export function printType(type: Type): string {
   switch (type.kind) {
-    case 'one_of':
-      return `one of ${type.values.map((value) => JSON.stringify(value)).join(', ')}`;
+    case 'one_of': {
+      const values = type.values.map((value) => JSON.stringify(value)).join(', ');
+      return type.label ?? (type.values.length === 1 ? values : `one of ${values}`);
+    }
     case 'list':
     case 'map':
       return `${type.kind}<${printType(type.of)}>`;
@@ -136,6 +144,44 @@ function hasFields(from: Fields, to: Fields): boolean {
     if (given === undefined) return field.optional;
     return (field.optional || !given.optional) && isAssignable(given.type, field.type);
   });
+}
+
+/** Most words of an enumeration that nobody has declared: beyond it is a text like any other. */
+const MAX_WORDS = 50;
+
+/** The least type that values of both have; null where there is none but `any`. */
+export function joinTypes(a: Type, b: Type): Type | null {
+  if (a.kind === 'unknown' || b.kind === 'unknown') return UNKNOWN;
+  if (a.kind === 'any' || b.kind === 'any') return null;
+  if (a.kind === 'null') return orNull(b);
+  if (b.kind === 'null') return orNull(a);
+  if (a.kind === 'nullable' || b.kind === 'nullable') {
+    const of = joinTypes(a.kind === 'nullable' ? a.of : a, b.kind === 'nullable' ? b.of : b);
+    return of === null ? null : orNull(of);
+  }
+  if (isAssignable(a, b)) return b;
+  if (isAssignable(b, a)) return a;
+  if (a.kind === 'one_of' && b.kind === 'one_of') {
+    const of = wordsType([...a.values, ...b.values]);
+    return of.kind !== 'one_of' || (a.written && b.written)
+      ? of
+      : { kind: 'one_of', values: of.values };
+  }
+  if ((a.kind === 'list' && b.kind === 'list') || (a.kind === 'map' && b.kind === 'map')) {
+    const of = joinTypes(a.of, b.of);
+    return of === null ? null : { kind: a.kind, of };
+  }
+  return null;
+}
+
+/** The type of what is one of these texts. */
+export function wordsType(words: readonly string[]): Type {
+  const values = [...new Set(words)];
+  return values.length > MAX_WORDS ? STRING : { kind: 'one_of', values, written: true };
+}
+
+function orNull(of: Type): Type {
+  return of.kind === 'nullable' || of.kind === 'null' ? of : { kind: 'nullable', of };
 }
 
 /** True when a value can stand inside a text. */

@@ -144,7 +144,7 @@ export const measurementSchema = z
     tree: z.string().describe('git tree of the workspace that was measured.'),
     resultFile: fileRefSchema.optional(),
     log: fileRefSchema.describe("The benchmark's output."),
-    measuredAt: z.string().describe('ISO 8601, UTC.'),
+    measuredAt: timestamp.describe('ISO 8601, UTC.'),
   })
   .meta({
     id: 'Measurement',
@@ -220,7 +220,7 @@ export const claimSchema = z
     status: z.string(),
     description: z.string(),
     expiresAt: timestamp.describe('ISO 8601, UTC: a deadline for the submission.'),
-    createdAt: z.string(),
+    createdAt: timestamp,
     record: fileRefSchema,
   })
   .meta({ id: 'Claim', description: 'A claim on a task (protocol section 2.5).' });
@@ -232,7 +232,7 @@ export const submissionSchema = z
     taskId: z.string(),
     claimId: z.string(),
     status: z.string(),
-    createdAt: z.string().optional(),
+    createdAt: timestamp.optional(),
     record: fileRefSchema.describe('The stored submission as read back.'),
   })
   .meta({ id: 'Submission', description: 'A stored submission (protocol section 2.6).' });

@@ -312,7 +312,10 @@ class TreeBuilder {
         this.#diagnostics.add('YAML_ALIAS', range, message);
         return { kind: 'scalar', value: null, range, broken: true };
       }
-      if (target !== undefined) return this.#node(target, depth + 1, range);
+      if (target !== undefined) {
+        this.#diagnostics.repeat(range, rangeOf(target));
+        return this.#node(target, depth + 1, range);
+      }
       this.#diagnostics.add('YAML_ALIAS', range, `there is no anchor \`&${node.source}\` above`);
       return { kind: 'scalar', value: null, range, broken: true };
     }
@@ -332,7 +335,8 @@ class TreeBuilder {
         const keyRange = at ?? rangeOf(pair.key);
         const key = isScalar(pair.key) ? pair.key.value : null;
         if (typeof key !== 'string') {
-          this.#diagnostics.add(
+          this.#tell(
+            at,
             'VALUE_INVALID',
             keyRange,
             'a key is a word here',
@@ -341,7 +345,8 @@ class TreeBuilder {
           return [];
         }
         if (key === '__proto__') {
-          this.#diagnostics.add(
+          this.#tell(
+            at,
             'VALUE_INVALID',
             keyRange,
             '`__proto__` cannot be a key',
@@ -350,7 +355,8 @@ class TreeBuilder {
           return [];
         }
         if (key === '<<') {
-          this.#diagnostics.add(
+          this.#tell(
+            at,
             'YAML_MERGE_KEY',
             keyRange,
             'merge keys are not part of YAML 1.2',
@@ -358,7 +364,7 @@ class TreeBuilder {
           );
           return [];
         }
-        if (keys.has(key)) this.#duplicate(key, keyRange);
+        if (keys.has(key) && at === null) this.#duplicate(key, keyRange);
         keys.add(key);
         const value = this.#node(pair.value, depth + 1, at);
         const isEmpty =
@@ -369,10 +375,10 @@ class TreeBuilder {
       const broken = entries.length < node.items.length ? ({ broken: true } as const) : {};
       return { kind: 'map', entries, range, ...broken };
     }
-    return isScalar(node) ? this.#scalar(node, range) : { kind: 'scalar', value: null, range };
+    return isScalar(node) ? this.#scalar(node, range, at) : { kind: 'scalar', value: null, range };
   }
 
-  #scalar(node: Scalar, range: Range): ScalarNode {
+  #scalar(node: Scalar, range: Range, at: Range | null): ScalarNode {
     const { value } = node;
     const kind = 'scalar';
     // A tag and nothing behind it: `!inputs.fast` without its quotes, which is told.
@@ -396,7 +402,8 @@ class TreeBuilder {
         !Number.isSafeInteger(value) &&
         /^[-+]?\d+$/.test(node.source ?? '');
       if (Number.isFinite(value) && !isTooLarge) return { kind, value, range };
-      this.#diagnostics.add(
+      this.#tell(
+        at,
         'VALUE_INVALID',
         range,
         isTooLarge
@@ -417,6 +424,11 @@ class TreeBuilder {
     }
     const isPlain = typeof value === 'string' || typeof value === 'boolean' || value === null;
     return { kind, value: isPlain ? value : String(value), range };
+  }
+
+  /** What stands behind an alias is told where it is written. */
+  #tell(at: Range | null, code: DiagnosticCode, range: Range, message: string, hint: string): void {
+    if (at === null) this.#diagnostics.add(code, range, message, hint);
   }
 
   /** A tag of YAML itself, before a value that begins at `start`: one of somebody's own the library tells. */

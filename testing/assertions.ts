@@ -9,7 +9,8 @@ import { inputsType, type CheckedPipeline } from '../compiler/check.js';
 import type { DiagnosticCode, Diagnostics } from '../compiler/diagnostic.js';
 import { compileExpression } from '../compiler/expression.js';
 import { headOf } from '../compiler/read-map.js';
-import { Facts, FileNames, Visible, type IdPlace, type Scope } from '../compiler/scope.js';
+import { Facts } from '../compiler/facts.js';
+import { FileNames, Visible, type IdPlace, type Scope } from '../compiler/scope.js';
 import { suggestHint } from '../compiler/suggest.js';
 import { bareSource } from '../compiler/template.js';
 import { ANY, BOOL, INT, printType, STRING, type Field, type Type } from '../compiler/types.js';
@@ -47,7 +48,7 @@ export function assertionScope(pipeline: CheckedPipeline, names: StepNames): Sco
       ['outputs', { kind: 'record', label: 'outputs', fields: outputs }],
       ['ran', { kind: 'map', of: BOOL }],
       ['starts', { kind: 'map', of: INT }],
-      ['states', { kind: 'map', of: STRING }],
+      ['states', { kind: 'map', of: { kind: 'one_of', values: STEP_STATUSES } }],
       ['order', { kind: 'list', of: STRING }],
       ['seconds', INT],
       ['shown', shownType(names)],
@@ -176,7 +177,7 @@ function placeOf(word: string, text: string): [number, number] {
 
 type Report = (code: DiagnosticCode, word: string, message: string, hint: string) => void;
 
-/** Words that are only text to CEL: names of steps, statuses, error codes. */
+/** Words that are only text to CEL: names of steps, error codes. */
 class WordCheck {
   readonly #names: StepNames;
   readonly #report: Report;
@@ -254,31 +255,17 @@ class WordCheck {
     return true;
   }
 
-  /** A text beside a status, a code or `order` must be one that can be there. */
+  /** A text beside a code or `order` must be one that can be there. */
   #compared(args: readonly Expr[]): void {
     for (const [at, arg] of args.entries()) {
       const other = args[1 - at];
       if (other === undefined) continue;
       const words = wordsOf(other);
-      if (arg.op === 'name' && arg.name === 'status')
-        this.#known(words, RUN_STATUSES, 'status of a run');
-      else if (isLookup(arg, 'states')) this.#known(words, STEP_STATUSES, 'status of a step');
-      else if (arg.op === 'member' && arg.key === 'code' && isName(arg.of, 'error'))
-        this.#codes(words);
+      if (arg.op === 'member' && arg.key === 'code' && isName(arg.of, 'error')) this.#codes(words);
       else if (arg.op === 'member' && arg.key === 'step' && isName(arg.of, 'error'))
         this.#paths(words);
       else if (isName(arg, 'order')) this.#paths(words);
     }
-  }
-
-  #known(words: readonly string[], known: readonly string[], what: string): void {
-    for (const word of words.filter((one) => !known.includes(one)))
-      this.#report(
-        'VALUE_INVALID',
-        word,
-        `\`${word}\` is no ${what}`,
-        suggestHint(word, known, ''),
-      );
   }
 
   #codes(words: readonly string[]): void {
@@ -315,10 +302,6 @@ class WordCheck {
 
 function isName(expr: Expr, name: string): boolean {
   return expr.op === 'name' && expr.name === name;
-}
-
-function isLookup(expr: Expr, map: string): boolean {
-  return (expr.op === 'member' || expr.op === 'index') && isName(expr.of, map);
 }
 
 function wordsOf(expr: Expr): string[] {

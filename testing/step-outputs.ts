@@ -1,7 +1,8 @@
 /** Outputs that a test gives to a step: what the step type could not have returned is a mistake at its place. */
 import type { Diagnostics } from '../compiler/diagnostic.js';
 import { headOf } from '../compiler/read-map.js';
-import { Facts, FileNames, Visible, type Scope } from '../compiler/scope.js';
+import { Facts } from '../compiler/facts.js';
+import { FileNames, Visible, type Scope } from '../compiler/scope.js';
 import type { StepSignature } from '../compiler/step-signature.js';
 import { listNames } from '../compiler/suggest.js';
 import { compileTemplate } from '../compiler/template.js';
