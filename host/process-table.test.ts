@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import type { Writable } from 'node:stream';
 import { describe, expect, it } from 'vitest';
 import {
   ageMs,
@@ -65,12 +66,14 @@ describe('the process table', () => {
   });
 
   it('tells a fork from the program that it became, and knows who is older', async () => {
-    const shell = spawn('sh', ['-c', '(read wait; exec sleep 60) <&0 & echo $!; wait'], {
-      stdio: ['pipe', 'pipe', 'ignore'],
+    // Not by its standard input: what a shell starts beside itself has none.
+    const shell = spawn('sh', ['-c', '(read wait <&3; exec sleep 60) & echo $!; wait'], {
+      stdio: ['ignore', 'pipe', 'ignore', 'pipe'],
     });
     const pid = await new Promise<number>((resolve) =>
-      shell.stdout.once('data', (data: Buffer) => resolve(Number(String(data)))),
+      shell.stdout?.once('data', (data: Buffer) => resolve(Number(String(data)))),
     );
+    const gate = shell.stdio[3] as Writable;
     const statOf = async (of: number): Promise<ProcessStat> => {
       const stat = await readStat(of);
       if (stat === null) throw new Error('not alive');
@@ -79,7 +82,7 @@ describe('the process table', () => {
     expect(isFork(await statOf(pid))).toBe(true);
     expect(isFork(await statOf(shell.pid ?? 0))).toBe(false);
     expect(ageMs(await statOf(pid))).toBeLessThanOrEqual(ageMs(await statOf(process.pid)));
-    shell.stdin.write('go\n');
+    gate.write('go\n');
     while (isFork(await statOf(pid)));
     process.kill(pid, 'SIGKILL');
   });
