@@ -111,6 +111,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     register: async (program) => (await import('./commands/steps.js')).registerSteps(program),
   },
   {
+    name: 'schema',
+    summary: 'Print the JSON Schema of pipeline files, for editors.',
+    register: async (program) => (await import('./commands/schema.js')).registerSchema(program),
+  },
+  {
     name: 'doctor',
     summary: 'Check all that a run needs, each with its way out.',
     register: async (program) => (await import('./commands/doctor.js')).registerDoctor(program),

@@ -268,7 +268,7 @@ function parseCollect(reader: MapReader): { readonly collect?: ScalarNode } {
 }
 
 /** So many, of a step each, are within what a run's state and history hold. */
-const MAX_ITERATIONS = 1_000;
+export const MAX_ITERATIONS = 1_000;
 
 function parseRepeat(
   reader: MapReader,
