@@ -26,6 +26,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     register: async (program) => (await import('./commands/check.js')).registerCheck(program),
   },
   {
+    name: 'fmt',
+    summary: 'Format pipeline files and test files in place; comments and meaning stay.',
+    register: async (program) => (await import('./commands/fmt.js')).registerFmt(program),
+  },
+  {
     name: 'test',
     summary: 'Run the tests of pipelines, without a server and in simulated time.',
     register: async (program) => (await import('./commands/test.js')).registerTest(program),
