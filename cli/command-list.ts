@@ -111,6 +111,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     register: async (program) => (await import('./commands/prune.js')).registerPrune(program),
   },
   {
+    name: 'graph',
+    summary: 'Draw a pipeline, or a run with its states, as a Mermaid flowchart.',
+    register: async (program) => (await import('./commands/graph.js')).registerGraph(program),
+  },
+  {
     name: 'steps',
     summary: 'The reference of step types.',
     register: async (program) => (await import('./commands/steps.js')).registerSteps(program),
