@@ -21,6 +21,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     register: async (program) => (await import('./commands/dev.js')).registerDev(program),
   },
   {
+    name: 'init',
+    summary: 'Write a first pipeline, a test of it, its inputs and the settings of a wallet.',
+    register: async (program) => (await import('./commands/init.js')).registerInit(program),
+  },
+  {
     name: 'check',
     summary: 'Find every mistake in pipeline files, before they run.',
     register: async (program) => (await import('./commands/check.js')).registerCheck(program),
