@@ -131,6 +131,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     register: async (program) => (await import('./commands/schema.js')).registerSchema(program),
   },
   {
+    name: 'completion',
+    summary: 'Print a script that completes commands in bash, zsh or fish.',
+    register: async (program) =>
+      (await import('./commands/completion.js')).registerCompletion(program),
+  },
+  {
     name: 'doctor',
     summary: 'Check all that a run needs, each with its way out.',
     register: async (program) => (await import('./commands/doctor.js')).registerDoctor(program),
