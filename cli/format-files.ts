@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { open, readFile, realpath, rename, rm, stat } from 'node:fs/promises';
+import { access, constants, open, readFile, realpath, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { printDiagnostic } from '../compiler/diagnostic.js';
 import { readPipelineFile } from './check-files.js';
@@ -69,6 +69,8 @@ async function replaceFile(file: string, content: Uint8Array, text: string): Pro
   const temporary = path.join(path.dirname(target), `.${path.basename(target)}.${randomUUID()}`);
   try {
     const { mode } = await stat(target);
+    // A file that may not be written could still be replaced.
+    await access(target, constants.W_OK);
     const handle = await open(temporary, 'wx', mode);
     try {
       await handle.writeFile(text);
