@@ -81,7 +81,7 @@ async function replaceFile(file: string, content: Uint8Array, text: string): Pro
       await handle.close();
     }
     if (!(await readFile(target)).equals(content))
-      throw new CliFailure('FILE_CHANGED', `${clean(file)} was changed while it was formatted.`, {
+      throw new CliFailure('FILE_MODIFIED', `${clean(file)} was changed while it was formatted.`, {
         hint: 'It is left as it is; run the command again.',
       });
     await rename(temporary, target);
