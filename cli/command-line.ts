@@ -18,6 +18,11 @@ decision · 4 cancelled · 5 no server · 130 watcher interrupted (the run goes 
 
 /** Runs one command line (without node and script); returns its exit code. Prints all there is to print. */
 export async function runCommandLine(argv: readonly string[]): Promise<ExitCode> {
+  // What the scripts of `adit completion` call: any words may follow, `--help` too.
+  if (argv[0] === 'complete') {
+    await (await import('./complete.js')).printCandidates(argv.slice(1));
+    return EXIT.done;
+  }
   const json = argv.includes('--json');
   try {
     const program = await createProgram(argv);

@@ -21,9 +21,19 @@ export const COMMANDS: readonly CommandEntry[] = [
     register: async (program) => (await import('./commands/dev.js')).registerDev(program),
   },
   {
+    name: 'init',
+    summary: 'Write a first pipeline, a test of it, its inputs and the settings of a wallet.',
+    register: async (program) => (await import('./commands/init.js')).registerInit(program),
+  },
+  {
     name: 'check',
     summary: 'Find every mistake in pipeline files, before they run.',
     register: async (program) => (await import('./commands/check.js')).registerCheck(program),
+  },
+  {
+    name: 'fmt',
+    summary: 'Format pipeline files and test files in place; comments and meaning stay.',
+    register: async (program) => (await import('./commands/fmt.js')).registerFmt(program),
   },
   {
     name: 'test',
@@ -106,9 +116,25 @@ export const COMMANDS: readonly CommandEntry[] = [
     register: async (program) => (await import('./commands/prune.js')).registerPrune(program),
   },
   {
+    name: 'graph',
+    summary: 'Draw a pipeline, or a run with its states, as a Mermaid flowchart.',
+    register: async (program) => (await import('./commands/graph.js')).registerGraph(program),
+  },
+  {
     name: 'steps',
     summary: 'The reference of step types.',
     register: async (program) => (await import('./commands/steps.js')).registerSteps(program),
+  },
+  {
+    name: 'schema',
+    summary: 'Print the JSON Schema of pipeline files, for editors.',
+    register: async (program) => (await import('./commands/schema.js')).registerSchema(program),
+  },
+  {
+    name: 'completion',
+    summary: 'Print a script that completes commands in bash, zsh or fish.',
+    register: async (program) =>
+      (await import('./commands/completion.js')).registerCompletion(program),
   },
   {
     name: 'doctor',

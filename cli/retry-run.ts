@@ -76,7 +76,7 @@ function assertWhole(memo: unknown, id: string): void {
 }
 
 /** What the run was started with: its own arguments, else, for the plan, its evidence. */
-async function readStart(
+export async function readStart(
   session: Session,
   runId: string,
   roots: readonly string[],

@@ -7,7 +7,7 @@ import { MapReader } from './read-map.js';
 import type { Entry } from './yaml.js';
 
 /** More people than this nobody waits for; their names must fit into the step's outputs. */
-const MAX_QUORUM = 10;
+export const MAX_QUORUM = 10;
 
 /** Outputs that every approval has. */
 const OWN_OUTPUTS: readonly string[] = ['approvals', 'digest'];

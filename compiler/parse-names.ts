@@ -5,7 +5,7 @@ import { headOf, NAME_PATTERN, type MapReader } from './read-map.js';
 import type { Entry } from './yaml.js';
 
 /** Ids with a meaning of their own, in expressions or in the language. */
-const RESERVED_IDS: readonly string[] = [
+export const RESERVED_IDS: readonly string[] = [
   'finally',
   'then',
   'else',

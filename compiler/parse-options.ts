@@ -8,7 +8,7 @@ import type { Defaults, Located, WrittenOptions } from './pipeline.js';
 import { headOf, MapReader } from './read-map.js';
 
 /** Most devices of one step: more than a machine has. */
-const MAX_GPUS = 64;
+export const MAX_GPUS = 64;
 
 /** What authors look for among the options, and is an input of the step type. */
 export const MISPLACED_INPUTS: ReadonlyMap<string, string> = new Map([
@@ -38,14 +38,15 @@ export function parseOptions(reader: MapReader, diagnostics: Diagnostics): Writt
   };
 }
 
-const DEFAULT_KEYS = [
+/** Keys of `defaults`. */
+export const DEFAULT_KEYS = [
   'timeout',
   'attempt_timeout',
   'heartbeat',
   'retry',
   'on_failure',
   'finally_timeout',
-];
+] as const;
 
 /** `defaults` of a pipeline: options for every step that does not say otherwise. */
 export function parseDefaults(pipeline: MapReader, diagnostics: Diagnostics): Defaults {

@@ -283,7 +283,7 @@ function parseItems(reader: MapReader): ScalarNode | undefined {
 }
 
 /** So many, of a step each, are within what a run's state and history hold. */
-const MAX_ITERATIONS = 1_000;
+export const MAX_ITERATIONS = 1_000;
 
 function parseRepeat(
   reader: MapReader,

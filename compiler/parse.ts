@@ -9,6 +9,21 @@ import { parseSteps } from './parse-step.js';
 import { headOf, MapReader } from './read-map.js';
 import type { Entry, SourceNode } from './yaml.js';
 
+/** Keys of a pipeline file. */
+export const PIPELINE_KEYS = [
+  'pipeline',
+  'summary',
+  'inputs',
+  'defaults',
+  'deadline',
+  'notify',
+  'steps',
+  'outputs',
+] as const;
+
+/** A pipeline's name. */
+export const PIPELINE_NAME = /^[a-z0-9][a-z0-9_-]{0,63}$/;
+
 export function parsePipeline(root: SourceNode, diagnostics: Diagnostics): Pipeline | null {
   if (root.kind !== 'map') {
     diagnostics.add(
@@ -21,7 +36,7 @@ export function parsePipeline(root: SourceNode, diagnostics: Diagnostics): Pipel
   }
   const reader = new MapReader(root, diagnostics, {
     what: 'a pipeline',
-    keys: ['pipeline', 'summary', 'inputs', 'defaults', 'deadline', 'notify', 'steps', 'outputs'],
+    keys: PIPELINE_KEYS,
   });
   const name = parseName(reader, diagnostics);
   const summary = reader.text('summary')?.value;
@@ -58,7 +73,7 @@ function parseName(reader: MapReader, diagnostics: Diagnostics): { value: string
   }
   const node = reader.text('pipeline');
   const value = typeof node?.value === 'string' ? node.value : '';
-  if (node !== undefined && !/^[a-z0-9][a-z0-9_-]{0,63}$/.test(value)) {
+  if (node !== undefined && !PIPELINE_NAME.test(value)) {
     diagnostics.add(
       'ID_INVALID',
       node.range,
@@ -75,7 +90,7 @@ function pipelineNameHint(name: string): string {
     .trim()
     .toLowerCase()
     .replaceAll(/[\s.]+/g, '-');
-  return /^[a-z0-9][a-z0-9_-]{0,63}$/.test(mended)
+  return PIPELINE_NAME.test(mended)
     ? `write \`${mended}\``
     : 'use lower-case letters, digits, `-` and `_`, at most 64';
 }

@@ -34,7 +34,7 @@ export const KEYS = {
 export type Kind = keyof typeof KEYS;
 
 /** The key that says what a step is. */
-const KIND_KEYS: readonly (readonly [string, Kind])[] = [
+export const KIND_KEYS: readonly (readonly [string, Kind])[] = [
   ['uses', 'step'],
   ['foreach', 'foreach'],
   ['repeat', 'repeat'],

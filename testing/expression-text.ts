@@ -62,7 +62,8 @@ function printValue(value: Json): string {
   return text.length <= MAX_VALUE_LENGTH ? text : `${text.slice(0, MAX_VALUE_LENGTH)}…`;
 }
 
-function printExpression(expr: Expr): string {
+/** An expression as text; what was written differently may come out the same. */
+export function printExpression(expr: Expr): string {
   switch (expr.op) {
     case 'lit':
       return printValue(expr.value);
