@@ -20,6 +20,7 @@ interface FakeActivity {
     currentAttemptScheduledTimestampMs: number;
     scheduleToCloseTimeoutMs: number;
     startToCloseTimeoutMs: number;
+    heartbeatTimeoutMs?: number;
   };
   readonly cancellationSignal: AbortSignal;
   cancellationDetails: object | undefined;
@@ -106,9 +107,26 @@ describe('the boundary', () => {
     expect(beats.slice(0, 2)).toEqual([{ step: 'tried' }, { step: 'tried' }]);
   });
 
-  it.each([{ program: true }, { effect: true }] as const)(
-    'asks the server whether the step is still its own before it does what lasts: %o',
-    async (kind) => {
+  it('beats oftener where a step allows little silence', async () => {
+    activity.info.heartbeatTimeoutMs = 600;
+    const beatsAt: number[] = [];
+    activity.heartbeat = () => beatsAt.push(performance.now());
+    const beganAt = performance.now();
+    await run(async () => {
+      await vi.waitUntil(() => beatsAt.length > 0, { timeout: 10_000 });
+      return { n: 1 };
+    });
+    expect(beatsAt[0]! - beganAt).toBeLessThan(600);
+  });
+
+  it.each([
+    [{ program: true }, 1],
+    [{ effect: true }, 1],
+    [{}, 2],
+  ] as const)(
+    'asks the server whether the step is still its own before it does what lasts: %o, attempt %i',
+    async (kind, attempt) => {
+      activity.info.attempt = attempt;
       const order: string[] = [];
       activity.heartbeat = () => order.push('beat');
       await run(
@@ -127,6 +145,12 @@ describe('the boundary', () => {
     const first = async ({ firstAttempt }: StepContext) => ({ n: firstAttempt ? 1 : 0 });
     expect(await run(first)).toEqual({ n: 1 });
     expect(await run(first, call({ reset: true }))).toEqual({ n: 0 });
+  });
+
+  it('knows that after a pause or a reset of the step itself a first attempt is none', async () => {
+    const first = async ({ firstAttempt }: StepContext) => ({ n: firstAttempt ? 1 : 0 });
+    activity.info.currentAttemptScheduledTimestampMs += 2_000;
+    expect(await run(first)).toEqual({ n: 0 });
   });
 
   it('lets a bug pass, so that it is retried until the mended build runs', async () => {

@@ -7,7 +7,7 @@
  * else is a bug and passes through, so that it is retried until the mended build runs.
  */
 import { createHash } from 'node:crypto';
-import { ApplicationFailure, Context, log } from '@temporalio/activity';
+import { ApplicationFailure, Context, log, type Info } from '@temporalio/activity';
 import { ApplicationFailureCategory, type ActivityCancellationDetails } from '@temporalio/common';
 import type { z } from 'zod';
 import { canonicalJson } from '../core/canonical-json.js';
@@ -27,6 +27,13 @@ import type { StepContext, StepType } from './step-type.js';
  */
 const HEARTBEAT_EVERY_MS = 1_000;
 
+/** As often, and oftener where the step allows less silence than a few of those. */
+function beatEveryMs({ heartbeatTimeoutMs = 0 }: Info): number {
+  return heartbeatTimeoutMs > 0
+    ? Math.min(HEARTBEAT_EVERY_MS, heartbeatTimeoutMs / 3)
+    : HEARTBEAT_EVERY_MS;
+}
+
 /** What runs for so long is worth a record of its own before it has ended. */
 const RECORD_AFTER_MS = 1_000;
 
@@ -43,6 +50,18 @@ export function createActivities(
   }
   return activities;
 }
+
+/** A first attempt is scheduled with its step; one of the same number that comes later follows a pause or a reset. */
+function isFirst({
+  attempt,
+  scheduledTimestampMs,
+  currentAttemptScheduledTimestampMs,
+}: Info): boolean {
+  return attempt === 1 && currentAttemptScheduledTimestampMs - scheduledTimestampMs < AGAIN_MS;
+}
+
+/** Less than a person needs to pause or reset a step, and than the server lets pass before it tries one again. */
+const AGAIN_MS = 500;
 
 /** Writes the end of a run into its evidence folder. */
 export function createRecordActivity(
@@ -68,7 +87,7 @@ async function runStep(
   const activity = Context.current();
   const { info, cancellationSignal: signal } = activity;
   let status: Json = { step: call.path };
-  const beat = setInterval(() => activity.heartbeat(status), HEARTBEAT_EVERY_MS);
+  const beat = setInterval(() => activity.heartbeat(status), beatEveryMs(info));
   const startedAt = new Date().toISOString();
   // A step that runs a program has none: the host keeps its time.
   const deadlineMs =
@@ -96,7 +115,7 @@ async function runStep(
   };
   const context: StepContext = {
     call,
-    firstAttempt: info.attempt === 1 && call.start === 1 && call.reset !== true,
+    firstAttempt: isFirst(info) && call.start === 1 && call.reset !== true,
     attempt: info.attempt,
     scheduledAtMs: info.currentAttemptScheduledTimestampMs,
     deadlineMs,
@@ -109,8 +128,10 @@ async function runStep(
   };
 
   try {
-    // What a worker that thaws has on its hands may be another's by now: it must hear so before it does any harm.
-    if (stepType.program === true || stepType.effect === true) activity.heartbeat(status);
+    // What a worker that thaws has on its hands may be another's by now: it must hear so before it does any harm, such
+    // as putting back in a workspace what it takes for the leavings of an earlier attempt.
+    if (stepType.program === true || stepType.effect === true || !context.firstAttempt)
+      activity.heartbeat(status);
     await assertNetwork(call, adapters);
     const input = parse(
       stepType.input,

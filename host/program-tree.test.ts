@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { probeContainment, type Containment, type ContainmentLevel } from './containment.js';
 import { readProcesses, readStat } from './process-table.js';
 import {
@@ -36,6 +36,7 @@ describe.each([...found.values()])('a program tree at level $level', (containmen
     folder = mkdtempSync(path.join(tmpdir(), 'adit-tree-'));
   });
   afterEach(async () => {
+    vi.restoreAllMocks();
     for (const tree of trees.splice(0)) await endTree(tree, 0);
     for (const child of children.splice(0)) child.kill('SIGKILL');
     rmSync(folder, { recursive: true, force: true });
@@ -186,6 +187,24 @@ while True: time.sleep(0.01)
       expect(await sent).toBe(2);
       await until(() => read('warned').trim().split(' ').length === 2);
       // It is not young any more: nobody waits.
+      expect(await signalTree(tree, 'SIGUSR1')).toBe(2);
+    },
+  );
+
+  it.runIf(containment.level === 'processGroup')(
+    'keeps a signal from a child that stays what it was forked as for no longer where the machine has slept',
+    async () => {
+      const tree = await startTrainer(`
+fork(lambda: [time.sleep(0.01) for _ in iter(int, 1)])
+open("ready", "w").close()
+while True: time.sleep(0.01)
+`);
+      await until(() => existsSync(file('ready')));
+      const awakeSeconds = process.uptime();
+      const beganAt = performance.now();
+      vi.spyOn(process, 'uptime').mockImplementation(
+        () => awakeSeconds + (performance.now() - beganAt) / 1_000 - 3_600,
+      );
       expect(await signalTree(tree, 'SIGUSR1')).toBe(2);
     },
   );

@@ -204,7 +204,7 @@ async function cgroupFolders(cgroup: string): Promise<string[]> {
   return folders;
 }
 
-/** A fork that has not become another program at this age was not about to. Also where it waits long for a processor. */
+/** A fork that has not become another program for so long was not about to. Also where it waits long for a processor. */
 const SETTLED_AFTER_MS = 3_000;
 const SETTLED_POLL_MS = 50;
 
@@ -220,12 +220,15 @@ export async function signalTree(tree: TreeRecord, signal: NodeJS.Signals): Prom
   const number = signalNumber(signal);
   const shim = shimOf(tree);
   let asked = members.filter(({ pid }) => pid !== tree.leader.pid && pid !== shim.pid);
+  const settledAt = performance.now() + SETTLED_AFTER_MS;
   for (let sent = 0; ;) {
     const young: ProcessStat[] = [];
+    // Where the machine has slept an age says too little: a fork that was looked at for so long has stayed one too.
+    const isOver = performance.now() >= settledAt;
     for (const { pid, startTicks } of asked) {
       const stat = await readStat(pid);
       if (stat?.startTicks !== startTicks) continue;
-      const isUnsettled = isFork(stat) && ageMs(stat) < SETTLED_AFTER_MS;
+      const isUnsettled = !isOver && isFork(stat) && ageMs(stat) < SETTLED_AFTER_MS;
       if (!handlesSignal(pid, number)) continue;
       if (isUnsettled) young.push(stat);
       else if (send(pid, signal)) sent += 1;
