@@ -22,11 +22,11 @@ import {
   type Flow,
   type Open,
 } from './claim-flow.js';
-import { knownFrom } from './conditions.js';
+import { knownFrom, opposite } from './conditions.js';
 import { BranchOrder } from './branch-order.js';
 import { checkAge } from './claim-age.js';
 import type { Diagnostics } from './diagnostic.js';
-import { labelOf, inputOf, pathIn, type PlanTree, type UsesPlace } from './plan-tree.js';
+import { labelOf, inputOf, member, pathIn, type PlanTree, type UsesPlace } from './plan-tree.js';
 import type { SubmissionRole } from './step-signature.js';
 
 /** Most claims of a file, and most submissions: each is followed through all of it. */
@@ -102,6 +102,10 @@ class ClaimWalk {
   readonly #touched: ReadonlySet<PlanStep>;
   readonly #around: ReadonlySet<PlanStep>;
   readonly #guards: ReadonlySet<string>;
+  /** Its output, as `claim.claim`. */
+  readonly #name: string;
+  /** The claim that each submission is on, and what is given back. */
+  readonly #given: ReadonlyMap<PlanStep, Expr | null>;
   readonly #tree: PlanTree;
   readonly #diagnostics: Diagnostics;
   #isTold = false;
@@ -130,6 +134,15 @@ class ClaimWalk {
       ...ends.map(({ step }) => step),
     ]);
     this.#guards = tree.guardsOf(claim);
+    this.#name = `${claim.step.id ?? ''}.${this.#role.claim}`;
+    this.#given = new Map(
+      ends.map(({ step, signature: { submission } }) => [
+        step,
+        submission?.role === 'submit' || submission?.role === 'cancel'
+          ? inputOf(step, submission.claim)
+          : null,
+      ]),
+    );
     this.#tree = tree;
     this.#diagnostics = diagnostics;
   }
@@ -220,7 +233,14 @@ class ClaimWalk {
     if (flow.open !== null && this.#submits.has(step) && !this.#isTrial)
       checkAge(step, flow.open, this.#claim, this.#tree, this.#diagnostics);
     const tried = { none: flow.none, open: null, done: flow.done || flow.open !== null };
-    return { normal: tried, failed: tried, broken: tried };
+    const exits = { normal: tried, failed: tried, broken: tried };
+    const given = this.#given.get(step) ?? null;
+    if (flow.open === null || this.#isGiven(given)) return exits;
+    const left = because(
+      later(flow, step, longestTime(step)),
+      `where ${labelOf(step)} is given another claim or none,`,
+    );
+    return joinExits(exits, { normal: left, failed: left, broken: left });
   }
 
   #try(step: PlanStep & { kind: 'try' }, flow: Flow): Exits {
@@ -364,6 +384,14 @@ class ClaimWalk {
     };
   }
 
+  /** Whether a value is certainly this claim where that is open. */
+  #isGiven(value: Expr | null): boolean {
+    if (value?.op !== 'call' || value.fn !== '_?_:_') return outputsIn(value).includes(this.#name);
+    const [test, then = null, otherwise = null] = value.args;
+    const truth = test === undefined ? null : this.#truth(test, 'open');
+    return (truth === false || this.#isGiven(then)) && (truth === true || this.#isGiven(otherwise));
+  }
+
   /** What a condition certainly is in a state; null when that is not known. */
   #truth(test: Expr, state: keyof Flow): boolean | null {
     if (test.op === 'call') {
@@ -386,6 +414,11 @@ class ClaimWalk {
       // What is open was not submitted yet.
       const isSubmit = path[0] === 'steps' && this.#submitIds.has(path[1]);
       if (isSubmit && state === 'open') return false;
+      // What runs only where this claim is not made.
+      const other = this.#tree.outputOf(member(test.of, test.key))?.from;
+      const guards = other === undefined ? [] : [...this.#tree.guardsOf(other)];
+      if (state !== 'none' && guards.some((guard) => this.#guards.has(opposite(guard) ?? '')))
+        return false;
     }
     if (state === 'none') return null;
     const [isTrue] = knownFrom(test, true);

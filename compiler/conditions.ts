@@ -8,6 +8,9 @@ const MARK = 'if ';
 const IMPLIES = ' \u2192 ';
 const RUN = JSON.stringify({ op: 'name', name: 'run' });
 
+/** Of a condition with more parts the whole and each part is known; with fewer also what is between, as `a && b`. */
+const MOST_PARTS = 40;
+
 /** A condition that is broken, which is told: what stands behind one may be right wherever one is asked. */
 const BROKEN: Expr = { op: 'name', name: '' };
 
@@ -17,8 +20,23 @@ export function knownFrom(condition: Expr | null, truth: boolean): string[] {
   if (readsRun(expr)) return [];
   const turned = expr.op === 'call' ? turn(expr.fn, expr.args) : null;
   if (turned !== null) return knownFrom(turned.expr, truth === turned.isSame);
-  const parts = expr.op === 'call' && expr.fn === (truth ? '_&&_' : '_||_') ? expr.args : [];
-  return [keyOf(expr, truth), ...parts.flatMap((part) => knownFrom(part, truth))];
+  const fn = truth ? '_&&_' : '_||_';
+  const key = keyOf(expr, truth);
+  if (expr.op !== 'call' || expr.fn !== fn) return [key];
+  const single = singleParts(expr, fn);
+  const parts = single.length > MOST_PARTS ? single : expr.args;
+  return [key, ...parts.flatMap((part) => knownFrom(part, truth))];
+}
+
+/** What `&&` or `||` connects, however it is nested. */
+function singleParts(expr: Expr, fn: string): readonly Expr[] {
+  const parts: Expr[] = [];
+  const left = [expr];
+  for (let part = left.pop(); part !== undefined; part = left.pop()) {
+    if (part.op === 'call' && part.fn === fn) left.push(...part.args.toReversed());
+    else parts.push(part);
+  }
+  return parts;
 }
 
 /** The plainer condition that says the same, or the opposite; null where there is none. */

@@ -6,7 +6,7 @@
  * step is known to have succeeded.
  */
 import { isAboutFile, opposite, readFact } from './conditions.js';
-import { layersAbout, layersOf, type NeededBranches } from './layers.js';
+import { layersAbout, type NeededBranches } from './layers.js';
 
 /** What was certain when a step succeeded: the facts of its place, as far as they were known by then. */
 export interface Moment {
@@ -16,6 +16,9 @@ export interface Moment {
 
 /** Most steps that are looked at for what follows from their success: a chain of thousands must not take minutes. */
 const MAX_MOMENTS = 200;
+
+/** By this name layers are found that know more than paths: conditions, or that steps have succeeded. */
+const BEYOND = '(beyond)';
 
 /** Counts the facts of all files: which of two was known first. */
 let clock = 0;
@@ -40,13 +43,18 @@ export class Facts {
   readonly #under = new Map<string, Under[]>();
   /** Moments of the steps that a condition knows to have succeeded. */
   readonly #supposed: { readonly moment: Moment; readonly since: number }[] = [];
-  /** Keys of the conditions that this block, or this part of an expression, is behind. */
-  readonly #asked: string[] = [];
+  /** Keys of the conditions that are known here. */
+  readonly #keys: string[] = [];
+  /** Since then a condition is known to hold and not to hold, so that nothing ever comes here. */
+  #impossibleSince = Number.POSITIVE_INFINITY;
   /** Of a part of an expression: made when they are first needed. */
   #conditions: (() => Iterable<string>) | null = null;
   #held: ReadonlySet<string> | null = null;
   /** Of each group one holds, and nobody knows which. */
   #alternatives: (() => readonly (readonly Facts[])[]) | null = null;
+  #groups: readonly (readonly Facts[])[] | null = null;
+  /** What was asked of a part of an expression; while that is looked at nothing is added. */
+  readonly #answers = new Map<string, boolean>();
 
   constructor(outer?: Facts, needed?: NeededBranches<Facts>) {
     this.outer = outer;
@@ -54,14 +62,19 @@ export class Facts {
   }
 
   has(fact: string): boolean {
-    return (
-      this.#knows(fact, Number.POSITIVE_INFINITY) || this.#follows(fact) || this.#isInEach(fact)
-    );
+    // Each part of an expression is a case of others: asked without end, a hundred of them would take years.
+    const before = this.#alternatives === null ? undefined : this.#answers.get(fact);
+    if (before !== undefined) return before;
+    const answer =
+      this.#knows(fact, Number.POSITIVE_INFINITY) || this.#follows(fact) || this.#isInEach(fact);
+    if (this.#alternatives !== null) this.#answers.set(fact, answer);
+    return answer;
   }
 
   *names(): Generator<string> {
     yield* this.own;
     yield* this.#under.keys();
+    if (this.#keys.length > 0 || this.#supposed.length > 0) yield BEYOND;
   }
 
   add(facts: Iterable<string>): this {
@@ -70,7 +83,10 @@ export class Facts {
       this.own.add(fact);
       this.#since.set(fact, (clock += 1));
       const implied = readFact(fact);
-      if (implied === null) continue;
+      if (implied === null) {
+        this.#noteCondition(fact);
+        continue;
+      }
       // Looked up when it is asked for: behind one condition there may be a thousand steps, and as many that ask.
       const under = { key: implied.key, since: clock };
       const keys = this.#under.get(implied.path);
@@ -86,7 +102,6 @@ export class Facts {
     for (const fact of known) {
       const moment = fact.startsWith('steps.') ? moments.get(fact.slice(6)) : undefined;
       if (moment !== undefined) this.#supposed.push({ moment, since: (clock += 1) });
-      if (opposite(fact) !== null) this.#asked.push(fact);
     }
     return this.add(known);
   }
@@ -110,6 +125,14 @@ export class Facts {
   /** This moment: what is certain here by now. */
   now(): Moment {
     return { facts: this, before: (clock += 1) };
+  }
+
+  #noteCondition(key: string): void {
+    const other = opposite(key);
+    if (other === null) return;
+    this.#keys.push(key);
+    if (this.#holds(other, clock) && isAboutFile(key))
+      this.#impossibleSince = Math.min(this.#impossibleSince, clock);
   }
 
   #isKnown(fact: string, before: number): boolean {
@@ -139,32 +162,50 @@ export class Facts {
 
   /** True when the fact follows from the success of steps that a condition knows of, or nothing ever comes here. */
   #follows(fact: string): boolean {
-    const views: readonly Moment[] = [
-      { facts: this, before: Number.POSITIVE_INFINITY },
-      ...this.#moments(),
-    ];
+    const here = new Set(layersAbout<Facts>(this, BEYOND));
+    for (const layer of here)
+      if (layer.#impossibleSince < Number.POSITIVE_INFINITY || layer.#isContradiction())
+        return true;
+    const moments = this.#moments();
+    const there = keysOf(moments, here);
     // In another block the same words may speak of another error.
     const holds = (key: string): boolean =>
-      isAboutFile(key) && views.some(({ facts, before }) => facts.#holds(key, before));
+      there.has(key) || (isAboutFile(key) && this.#holds(key, Number.POSITIVE_INFINITY));
+    for (const key of there) if (holds(opposite(key) ?? '')) return true;
+    const views = [{ facts: this as Facts, before: Number.POSITIVE_INFINITY }, ...moments];
     return views.some(({ facts, before }) => {
       for (const layer of layersAbout<Facts>(facts, fact)) {
         if (layer.#isKnown(fact, before) && isAboutFile(fact)) return true;
         const keys = layer.#under.get(fact) ?? [];
         if (keys.some(({ key, since }) => since < before && holds(key))) return true;
       }
-      for (const layer of layersOf<Facts>(facts)) {
-        const asked = [...layer.#asked, ...layer.#conditionsHere()];
-        if (asked.some((key) => holds(opposite(key) ?? ''))) return true;
-      }
       return false;
     });
   }
 
+  /** What this part of an expression is behind, and what is known around it, cannot both be. */
+  #isContradiction(): boolean {
+    if (this.#conditions === null) return false;
+    for (const key of this.#conditionsHere()) {
+      const other = opposite(key) ?? '';
+      if (this.#holds(other, Number.POSITIVE_INFINITY) && isAboutFile(key)) return true;
+    }
+    return false;
+  }
+
+  /** The keys of conditions that were known by then, here and around. */
+  *keysBefore(before: number, except: ReadonlySet<Facts>): Generator<string> {
+    for (const layer of layersAbout<Facts>(this, BEYOND)) {
+      if (except.has(layer)) continue;
+      for (const key of layer.#keys) if (layer.#isKnown(key, before) && isAboutFile(key)) yield key;
+    }
+  }
+
   /** True when the fact holds in each of some cases, one of which is here. */
   #isInEach(fact: string): boolean {
-    for (const layer of layersOf<Facts>(this)) {
-      const groups = layer.#alternatives?.() ?? [];
-      if (groups.some((group) => group.every((one) => one.has(fact)))) return true;
+    for (let layer: Facts | undefined = this; layer !== undefined; layer = layer.outer) {
+      layer.#groups ??= layer.#alternatives?.() ?? [];
+      if (layer.#groups.some((group) => group.every((one) => one.has(fact)))) return true;
     }
     return false;
   }
@@ -173,7 +214,7 @@ export class Facts {
   #moments(): Moment[] {
     const found = new Set<Moment>();
     const look = (facts: Facts, before: number): void => {
-      for (const layer of layersOf<Facts>(facts))
+      for (const layer of layersAbout<Facts>(facts, BEYOND))
         for (const { moment, since } of layer.#supposed)
           if (since < before && found.size < MAX_MOMENTS) found.add(moment);
     };
@@ -181,4 +222,12 @@ export class Facts {
     for (const { facts, before } of found) look(facts, before);
     return [...found];
   }
+}
+
+/** The keys that are known at these moments, without those of the layers of this place. */
+function keysOf(moments: readonly Moment[], here: ReadonlySet<Facts>): ReadonlySet<string> {
+  const keys = new Set<string>();
+  for (const { facts, before } of moments)
+    for (const key of facts.keysBefore(before, here)) keys.add(key);
+  return keys;
 }

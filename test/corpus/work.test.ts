@@ -40,7 +40,13 @@ const SHAPES: ReadonlyArray<readonly [string, (size: number) => string]> = [
   ['values that lack quotes', (size) => `pipeline: a\nsteps:\n${repeated(size, () => '  - uses: process.run a: b\n')}`],
   ['steps that there are not', (size) => `pipeline: a\nsteps:\n${repeated(size, (at) => `  - { id: step${at}, uses: process.run, with: { command: "\${{ steps.other${at}.exit_code }}" } }\n`)}`],
   ['outputs that are read', (size) => `pipeline: a\nsteps:\n  - { id: a, uses: process.run, with: { command: a, outputs: { ${repeated(size, (at) => `o${at}: int, `)} } } }\noutputs:\n${repeated(size, (at) => `  o${at}: \${{ steps.a.outputs.o${at} + 1 }}\n`)}`],
+  ['conditions that stop the run', (size) => `pipeline: a\ninputs: { n: { type: int } }\nsteps:\n${repeated(size, (at) => `  - { if: inputs.n == ${at}, stop: { reason: a } }\n`)}`],
+  ['branches with conditions that need the one before', (size) => `pipeline: a\ninputs: { n: { type: int } }\nsteps:\n  - parallel:\n${repeated(size, (at) => `      - { id: s${at}, needs: [${at === 0 ? '' : `s${at - 1}`}], if: inputs.n > ${at}, wait: 1s }\n`)}`],
 ];
+
+/** Each part is looked at behind those before it. */
+const nested = (depth: number): string =>
+  `pipeline: a\ninputs: { a: { type: bool }, n: { type: int }, o: { type: string, required: false } }\nsteps:\n  - { if: "${repeated(depth, (at) => `(inputs.a || inputs.n == ${at}) && (`)}inputs.o == ''${')'.repeat(depth)}", wait: 1s }\n`;
 
 describe('the work of checking', () => {
   it.each(SHAPES)('grows with the number of %s', async (_name, shape) => {
@@ -49,5 +55,12 @@ describe('the work of checking', () => {
     const small = await workOf(shape(200));
     const large = await workOf(shape(800));
     expect(large / small).toBeLessThan(6);
+  });
+
+  it('does not double with each part of a condition', async () => {
+    await workOf(nested(2));
+    const small = await workOf(nested(6));
+    const large = await workOf(nested(18));
+    expect(large / small).toBeLessThan(30);
   });
 });
