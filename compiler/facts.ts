@@ -203,11 +203,9 @@ export class Facts {
 
   /** True when the fact holds in each of some cases, one of which is here. */
   #isInEach(fact: string): boolean {
-    for (let layer: Facts | undefined = this; layer !== undefined; layer = layer.outer) {
-      layer.#groups ??= layer.#alternatives?.() ?? [];
-      if (layer.#groups.some((group) => group.every((one) => one.has(fact)))) return true;
-    }
-    return false;
+    this.#groups ??= this.#alternatives?.() ?? [];
+    if (this.#groups.some((group) => group.every((one) => one.has(fact)))) return true;
+    return this.outer === undefined ? false : this.outer.#isInEach(fact);
   }
 
   /** The moments of all steps that are known to have succeeded by a condition, here or where one of them stands. */
