@@ -26,6 +26,11 @@ export class CliFailure extends Error {
   }
 }
 
+/** The command line is wrong: USAGE, exit code 2. */
+export function usage(message: string, hint: string): CliFailure {
+  return new CliFailure('USAGE', message, { hint, exitCode: EXIT.usage });
+}
+
 export interface PrintedFailure {
   readonly code: string;
   readonly message: string;

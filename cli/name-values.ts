@@ -1,4 +1,4 @@
-import { CliFailure, EXIT } from './failure.js';
+import { usage } from './failure.js';
 import { clean } from './output.js';
 
 /**
@@ -38,8 +38,4 @@ export function readNameValues(
 
 function shown(text: string): string {
   return clean(text, 60);
-}
-
-function usage(message: string, hint: string): CliFailure {
-  return new CliFailure('USAGE', message, { hint, exitCode: EXIT.usage });
 }

@@ -5,7 +5,7 @@ import { suggestHint } from '../compiler/suggest.js';
 import { printFields, readFields, type AnswerField } from '../core/answer-fields.js';
 import type { JsonObject } from '../core/json.js';
 import type { ApproveOptions } from './commands/approve.js';
-import { CliFailure, EXIT } from './failure.js';
+import { CliFailure, EXIT, usage } from './failure.js';
 import { readNameValues } from './name-values.js';
 
 /** What the options answer, before it is known what is asked. */
@@ -84,8 +84,4 @@ export function readAnswerFields(
 /** Who answers, where nobody says: a name that a person gives to themselves. */
 export function ownPerson(): string {
   return `${userInfo().username}@${hostname()}`;
-}
-
-function usage(message: string, hint: string): CliFailure {
-  return new CliFailure('USAGE', message, { hint, exitCode: EXIT.usage });
 }

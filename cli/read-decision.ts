@@ -2,7 +2,7 @@ import { hostname, userInfo } from 'node:os';
 import { STEP_TYPES } from '../activities/registry.js';
 import { isJsonObject, type JsonObject } from '../core/json.js';
 import type { Decision } from '../workflows/contract.js';
-import { CliFailure, EXIT } from './failure.js';
+import { CliFailure, EXIT, usage } from './failure.js';
 import { readYamlMap } from './yaml-file.js';
 
 /** An answer for a parked step, before it is known which step it is for. */
@@ -102,10 +102,6 @@ function readValue(given: string): JsonObject {
   }
   if (isJsonObject(value)) return value;
   throw usage('--value must hold a map of outputs.', `For example: ${example}`);
-}
-
-function usage(message: string, hint: string): CliFailure {
-  return new CliFailure('USAGE', message, { hint, exitCode: EXIT.usage });
 }
 
 function firstLine(error: unknown): string {

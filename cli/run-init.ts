@@ -8,7 +8,7 @@ import { printDiagnostic } from '../compiler/diagnostic.js';
 import { PIPELINE_NAME } from '../compiler/parse.js';
 import { askAnswers, type Question } from './ask-answers.js';
 import { demoInputs, DEMO_TASKS } from './demo-inputs.js';
-import { CliFailure, EXIT } from './failure.js';
+import { CliFailure, EXIT, usage } from './failure.js';
 import { formatText } from './format-text.js';
 import { CONFIG_FILE, initFiles, type InitAnswers } from './init-files.js';
 import { clean, note, paint, print, printJson } from './output.js';
@@ -224,8 +224,4 @@ function tell(
   ];
   print(`\nNext, with your recipes in ${at('.inputs.yaml')}:`);
   for (const command of next) print(`  ${command}`);
-}
-
-function usage(message: string, hint: string): CliFailure {
-  return new CliFailure('USAGE', message, { hint, exitCode: EXIT.usage });
 }

@@ -1,6 +1,6 @@
 /** What no command takes: a value that is empty, an option where a value was meant, and two values where one counts. */
 import type { Command, Option } from 'commander';
-import { CliFailure, EXIT } from './failure.js';
+import { usage, type CliFailure } from './failure.js';
 import { clean } from './output.js';
 
 const UNSET = 'Is a variable of the shell not set?';
@@ -65,8 +65,4 @@ function flagOf({ long, short }: Option): string {
 
 function isEmpty(text: string): boolean {
   return text.trim() === '';
-}
-
-function usage(message: string, hint: string): CliFailure {
-  return new CliFailure('USAGE', message, { hint, exitCode: EXIT.usage });
 }
