@@ -4,6 +4,7 @@ import { readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import path from 'node:path';
 import type { PipelineFile, PipelineFiles, UnreadableFile } from '../compiler/pipeline-files.js';
 import { MAX_FILE_BYTES } from '../compiler/yaml.js';
+import { standInFor } from './read-file.js';
 
 /** Name of a pipeline that came by standard input. */
 export const STANDARD_INPUT = '<stdin>';
@@ -36,11 +37,7 @@ function read(name: string, file: string, root: string): PipelineFile | Unreadab
     if (found.isDirectory()) return unreadable('it is a folder', name, place);
     // Reading a pipe or a device would wait for ever.
     if (!found.isFile()) return unreadable('it is no file', name, place);
-    // Its true size is what the message tells, so a large file is not read but stood for.
-    const content =
-      found.size > MAX_FILE_BYTES
-        ? new Uint8Array(Math.min(found.size, 2 ** 30))
-        : readFileSync(place);
+    const content = found.size > MAX_FILE_BYTES ? standInFor(found.size) : readFileSync(place);
     const sha256 = createHash('sha256').update(content).digest('hex');
     return { identity: identityOf(place), file, content, sha256 };
   } catch (error) {

@@ -9,15 +9,19 @@ import { clean } from './output.js';
 const PIECE_BYTES = 64 * 1024;
 
 /**
- * The bytes of a file, a pipe or a device. Of a file larger than MAX_FILE_BYTES as many zeros: the compiler tells its
- * size and refuses it. Throws as Node does.
+ * What stands for a file larger than MAX_FILE_BYTES, which is not read: as many zeros, up to 1 GiB. The compiler tells
+ * its size and refuses it.
  */
+export function standInFor(sizeBytes: number): Uint8Array {
+  return new Uint8Array(Math.min(sizeBytes, 2 ** 30));
+}
+
+/** The bytes of a file, a pipe or a device; `standInFor` a file that is too large. Throws as Node does. */
 function readBounded(file: string): Uint8Array {
   const descriptor = openSync(file, 'r');
   try {
     const stat = fstatSync(descriptor);
-    if (stat.isFile() && stat.size > MAX_FILE_BYTES)
-      return new Uint8Array(Math.min(stat.size, 2 ** 30));
+    if (stat.isFile() && stat.size > MAX_FILE_BYTES) return standInFor(stat.size);
     const pieces: Buffer[] = [];
     let sizeBytes = 0;
     while (sizeBytes <= MAX_FILE_BYTES) {

@@ -149,6 +149,15 @@ def fork(body):
     writeFileSync(file('trainer.py'), `${TRAINER}${body}`);
     return start('exec python3 trainer.py');
   };
+  const startStayingFork = async (): Promise<TreeRecord> => {
+    const tree = await startTrainer(`
+fork(lambda: [time.sleep(0.01) for _ in iter(int, 1)])
+open("ready", "w").close()
+while True: time.sleep(0.01)
+`);
+    await until(() => existsSync(file('ready')));
+    return tree;
+  };
 
   it('gives a signal to no child that is just about to become another program', async () => {
     // Its child handles what it handles itself, for as long as it takes to become `sleep`: now and then long.
@@ -176,12 +185,7 @@ while True:
   it.runIf(containment.level === 'processGroup')(
     'gives a signal to a child that stays what it was forked as',
     async () => {
-      const tree = await startTrainer(`
-fork(lambda: [time.sleep(0.01) for _ in iter(int, 1)])
-open("ready", "w").close()
-while True: time.sleep(0.01)
-`);
-      await until(() => existsSync(file('ready')));
+      const tree = await startStayingFork();
       const sent = signalTree(tree, 'SIGUSR1');
       await until(() => read('warned') !== '');
       expect(await sent).toBe(2);
@@ -194,12 +198,7 @@ while True: time.sleep(0.01)
   it.runIf(containment.level === 'processGroup')(
     'keeps a signal from a child that stays what it was forked as for no longer where the machine has slept',
     async () => {
-      const tree = await startTrainer(`
-fork(lambda: [time.sleep(0.01) for _ in iter(int, 1)])
-open("ready", "w").close()
-while True: time.sleep(0.01)
-`);
-      await until(() => existsSync(file('ready')));
+      const tree = await startStayingFork();
       const awakeSeconds = process.uptime();
       const beganAt = performance.now();
       vi.spyOn(process, 'uptime').mockImplementation(
