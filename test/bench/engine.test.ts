@@ -51,7 +51,7 @@ beforeAll(async () => {
   settings = loadSettings({ ADIT_STATE_DIR: stateDir, ADIT_TASK_QUEUE: queues.adit }, folder);
   const options = process.env['ADIT_BENCH_NODE_OPTIONS'];
   adit = await contest.startAdit({
-    NODE_OPTIONS: `--import ${here('engine/steps.mjs')} ${options ?? ''}`,
+    NODE_OPTIONS: `--import ${here('engine/preload.mjs')} ${options ?? ''}`,
   });
   byHand = await contest.startByHand({ NODE_OPTIONS: options });
   addRow({

@@ -1,4 +1,4 @@
-// The step types of the engine's benchmark. Preloaded into the shipped worker (`--import`), they join its own.
+// The step types of the engine's benchmark; loaded, they join those of the worker.
 import { z } from 'zod';
 import { STEP_TYPES } from '../../../dist/activities/registry.js';
 import { StepError } from '../../../dist/core/error.js';
