@@ -31,7 +31,7 @@ interface StepFact {
   readonly status: StepStatus;
 }
 
-export interface EffectFact {
+interface EffectFact {
   readonly stepPath: string;
   /** `claim`, `submission`, `claim cancellation`, `publication`. */
   readonly what: string;
@@ -40,14 +40,14 @@ export interface EffectFact {
   readonly alarms: readonly string[];
 }
 
-export interface ClaimFact {
+interface ClaimFact {
   readonly id: string;
   readonly status: string;
   /** ISO 8601, UTC; null: it never runs out. */
   readonly expiresAt: string | null;
 }
 
-export interface SubmissionFact {
+interface SubmissionFact {
   readonly id: string;
   /** Null where it names none. */
   readonly claimId: string | null;
@@ -63,4 +63,6 @@ export interface ProgramFact {
   readonly beganAtMs: number;
   /** Null: it was not seen to end. */
   readonly endedAtMs: number | null;
+  /** It ended by itself, with another status than 0: another start is its step's answer to that. */
+  readonly failed: boolean;
 }

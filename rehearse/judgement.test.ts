@@ -23,9 +23,9 @@ const GOOD: RunFacts = {
   ],
   counted: { once: 1 },
   programs: [
-    { stepPath: 'trained', beganAtMs: 0, endedAtMs: 10 },
-    { stepPath: 'trained', beganAtMs: 10, endedAtMs: 20 },
-    { stepPath: 'other', beganAtMs: 5, endedAtMs: 30 },
+    { stepPath: 'trained', beganAtMs: 0, endedAtMs: 10, failed: false },
+    { stepPath: 'trained', beganAtMs: 10, endedAtMs: 20, failed: false },
+    { stepPath: 'other', beganAtMs: 5, endedAtMs: 30, failed: false },
   ],
   left: 0,
 };
@@ -49,7 +49,10 @@ describe('invariants', () => {
       claims_settled: { claims: [{ ...CLAIM!, status: 'active' }] },
       no_alarm: { effects: [{ ...GOOD.effects[0]!, alarms: ['a second claim'] }] },
       no_overlap: {
-        programs: [...GOOD.programs, { stepPath: 'other', beganAtMs: 29, endedAtMs: 40 }],
+        programs: [
+          ...GOOD.programs,
+          { stepPath: 'other', beganAtMs: 29, endedAtMs: 40, failed: false },
+        ],
       },
       nothing_left: { left: 1 },
       finally_ran: {
@@ -82,8 +85,8 @@ describe('invariants', () => {
 
   test('a start that was not seen to end overlaps what follows', () => {
     const programs = [
-      { stepPath: 'trained', beganAtMs: 0, endedAtMs: null },
-      { stepPath: 'trained', beganAtMs: 100, endedAtMs: 110 },
+      { stepPath: 'trained', beganAtMs: 0, endedAtMs: null, failed: false },
+      { stepPath: 'trained', beganAtMs: 100, endedAtMs: 110, failed: false },
     ];
     expect(rules({ programs })).toEqual(['no_overlap']);
   });
@@ -119,7 +122,7 @@ describe('right outcomes', () => {
   const check = (facts: Partial<RunFacts>, schedule: Schedule): string[] =>
     checkOutcome({ ...GOOD, ...facts }, GOOD, schedule).map(({ rule }) => rule);
   const moreStart = {
-    programs: [...GOOD.programs, { stepPath: 'x', beganAtMs: 50, endedAtMs: 60 }],
+    programs: [...GOOD.programs, { stepPath: 'x', beganAtMs: 50, endedAtMs: 60, failed: false }],
   };
 
   test('every class of fault has a row, and every row a fault', () => {
@@ -169,6 +172,14 @@ describe('right outcomes', () => {
     const two = { programs: [...moreStart.programs, ...moreStart.programs.slice(-1)] };
     expect(check(two, KILLED)).toEqual(['right_starts']);
     expect(check(two, [...KILLED, ...KILLED])).toEqual([]);
+  });
+
+  test('a start after one that failed by itself is the answer of its step', () => {
+    const again = { stepPath: 'x', beganAtMs: 50, endedAtMs: 60, failed: true };
+    expect(check({ programs: [...GOOD.programs, again] }, LOST)).toEqual([]);
+    expect(
+      check({ programs: [...GOOD.programs, again, { ...again, failed: false }] }, LOST),
+    ).toEqual(['right_starts']);
   });
 
   test('a run that did not end is told of once', () => {

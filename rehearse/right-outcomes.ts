@@ -11,7 +11,10 @@ import type { Schedule } from './schedule.js';
 interface RightOutcome {
   /** Ends that are right besides that of the run without a fault. */
   readonly ends: readonly RunEnd[];
-  /** Most starts of programs beyond those of the run without a fault; null: as many as it takes. */
+  /**
+   * Most starts of programs beyond those of the run without a fault, where those that failed by themselves do not
+   * count; null: as many as it takes.
+   */
   readonly moreStarts: number | null;
   /** Most claims beyond those of the run without a fault. */
   readonly moreClaims: number;
@@ -20,15 +23,18 @@ interface RightOutcome {
 
 const failed = (code: string): RunEnd => ({ status: 'failed', code });
 
+/** Of a command that itself asks the other side, and has no tries left. */
+const COMMAND_FAILED = failed('PROGRAM_FAILED');
+
 export const RIGHT_OUTCOMES: { readonly [C in FaultClass]: RightOutcome } = {
   lost: {
-    ends: [],
+    ends: [COMMAND_FAILED],
     moreStarts: 0,
     moreClaims: 0,
     why: 'What was lost is looked up, and only what is certainly not there is done again.',
   },
   refused: {
-    ends: [],
+    ends: [COMMAND_FAILED],
     moreStarts: 0,
     moreClaims: 0,
     why: 'Nothing was done: it is asked again later.',
@@ -46,13 +52,13 @@ export const RIGHT_OUTCOMES: { readonly [C in FaultClass]: RightOutcome } = {
     why: 'A program that runs goes on without its host. One that waits for the word to begin never ran: its next start does.',
   },
   program: {
-    ends: [failed('PROGRAM_FAILED')],
+    ends: [COMMAND_FAILED],
     moreStarts: 1,
     moreClaims: 0,
     why: 'It starts again if its step has tries left, from its checkpoint; else the run fails before it claims.',
   },
   restarted: {
-    ends: [],
+    ends: [COMMAND_FAILED],
     moreStarts: 0,
     moreClaims: 0,
     why: 'The other side has kept what it stored; a request under way counts as lost.',
@@ -125,10 +131,15 @@ function checkClaims(facts: RunFacts, without: RunFacts, rows: Rows): Violation[
 function checkStarts(facts: RunFacts, without: RunFacts, rows: Rows): Violation[] {
   if (rows.some(({ moreStarts }) => moreStarts === null)) return [];
   const more = rows.reduce((sum, { moreStarts }) => sum + (moreStarts ?? 0), 0);
-  const most = without.programs.length + more;
-  if (facts.programs.length <= most) return [];
-  const message = `Programs were started ${facts.programs.length} times; right is at most ${most}.`;
+  const most = countStarts(without) + more;
+  const starts = countStarts(facts);
+  if (starts <= most) return [];
+  const message = `Programs that did not fail were started ${starts} times; right is at most ${most}.`;
   return [{ rule: 'right_starts', message }];
+}
+
+function countStarts({ programs }: RunFacts): number {
+  return programs.filter(({ failed: hasFailed }) => !hasFailed).length;
 }
 
 function sameEnd(one: RunEnd, other: RunEnd): boolean {

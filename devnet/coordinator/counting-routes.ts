@@ -14,7 +14,7 @@ interface Counts {
 }
 
 /** How often each was done; kept with the devnet's state. */
-export function readCounts({ database }: CoordinatorState): Counts {
+function readCounts({ database }: CoordinatorState): Counts {
   return (database.readValue(KEY) ?? {}) as Counts;
 }
 
