@@ -8,6 +8,9 @@ import { PACKAGE_ROOT } from '../support/local-network.js';
 const BLIND = path.join(PACKAGE_ROOT, 'pipelines', 'bad', 'blind-repeat.yaml');
 const ROUTE = 'coordinator:POST:/effects/:name:1';
 
+/** Of a test that plays several runs, each with a network of its own. */
+const LONG_MS = 400_000;
+
 let folder: string;
 
 beforeAll(async () => {
@@ -21,41 +24,53 @@ afterAll(async () => {
 const rehearse = (file: string, args: string[], env: NodeJS.ProcessEnv = {}): Promise<CliResult> =>
   adit(['rehearse', file, ...args, '--json'], { stateDir: path.join(folder, 'state'), env });
 
-test('a command that acts blindly is caught by the one lost reply that shows it', async () => {
-  const schedule = `drop_reply@reply:${ROUTE}`;
-  const { exitCode, stdout } = await rehearse(BLIND, ['--replay', schedule]);
-  const found = JSON.parse(stdout) as { runs: object[]; failures: object[] };
-  expect(found.runs).toEqual([
-    expect.objectContaining({
-      schedule,
-      verdict: 'wrong',
-      violations: [{ rule: 'acts_once', message: '`paid` was done 2 times.' }],
-    }),
-  ]);
-  expect(found.failures).toMatchObject([{ shortest: schedule }]);
-  expect(exitCode).toBe(1);
-});
+test(
+  'a command that acts blindly is caught by the one lost reply that shows it',
+  async () => {
+    const schedule = `drop_reply@reply:${ROUTE}`;
+    const { exitCode, stdout } = await rehearse(BLIND, ['--replay', schedule]);
+    const found = JSON.parse(stdout) as { runs: object[]; failures: object[] };
+    expect(found.runs).toEqual([
+      expect.objectContaining({
+        schedule,
+        verdict: 'wrong',
+        violations: [{ rule: 'acts_once', message: '`paid` was done 2 times.' }],
+      }),
+    ]);
+    expect(found.failures).toMatchObject([{ shortest: schedule }]);
+    expect(exitCode).toBe(1);
+  },
+  LONG_MS,
+);
 
-test('of two faults the one that matters is told, a worker killed at a record is right', async () => {
-  const lost = `drop_reply@reply:${ROUTE}`;
-  const killed = 'kill_worker@record:ended:act:1';
-  const { exitCode, stdout } = await rehearse(BLIND, ['--replay', `${lost}+${killed}`]);
-  expect(JSON.parse(stdout)).toMatchObject({
-    runs: [{ verdict: 'wrong' }],
-    failures: [{ schedule: `${lost}+${killed}`, shortest: lost }],
-  });
-  expect(exitCode).toBe(1);
-  const right = await rehearse(BLIND, ['--replay', killed]);
-  expect(JSON.parse(right.stdout)).toMatchObject({ runs: [{ verdict: 'right' }], failures: [] });
-  expect(right.exitCode).toBe(0);
-});
+test(
+  'of two faults the one that matters is told, a worker killed at a record is right',
+  async () => {
+    const lost = `drop_reply@reply:${ROUTE}`;
+    const killed = 'kill_worker@record:ended:act:1';
+    const { exitCode, stdout } = await rehearse(BLIND, ['--replay', `${lost}+${killed}`]);
+    expect(JSON.parse(stdout)).toMatchObject({
+      runs: [{ verdict: 'wrong' }],
+      failures: [{ schedule: `${lost}+${killed}`, shortest: lost }],
+    });
+    expect(exitCode).toBe(1);
+    const right = await rehearse(BLIND, ['--replay', killed]);
+    expect(JSON.parse(right.stdout)).toMatchObject({ runs: [{ verdict: 'right' }], failures: [] });
+    expect(right.exitCode).toBe(0);
+  },
+  LONG_MS,
+);
 
-test('a fault that does not happen proves nothing', async () => {
-  const schedule = 'kill_worker@record:ended:act:9';
-  const { exitCode, stdout } = await rehearse(BLIND, ['--replay', schedule]);
-  expect(JSON.parse(stdout)).toMatchObject({ runs: [{ verdict: 'missed' }] });
-  expect(exitCode).toBe(1);
-});
+test(
+  'a fault that does not happen proves nothing',
+  async () => {
+    const schedule = 'kill_worker@record:ended:act:9';
+    const { exitCode, stdout } = await rehearse(BLIND, ['--replay', schedule]);
+    expect(JSON.parse(stdout)).toMatchObject({ runs: [{ verdict: 'missed' }] });
+    expect(exitCode).toBe(1);
+  },
+  LONG_MS,
+);
 
 test('settings of a real network are refused, and nothing is started', async () => {
   const { exitCode, stdout } = await rehearse(BLIND, [], {
