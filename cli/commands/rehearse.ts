@@ -1,4 +1,4 @@
-import { InvalidArgumentError, type Command } from 'commander';
+import { InvalidArgumentError, Option, type Command } from 'commander';
 
 export interface RehearseOptions {
   readonly full?: boolean;
@@ -18,8 +18,15 @@ export function registerRehearse(program: Command): void {
       'Run a pipeline on a local network again and again, each time with a fault at one of its boundaries, and check what became of it. Nothing else is reached.',
     )
     .argument('<file>', 'a pipeline; beside it lies FILE.rehearse.yaml, written when it is missing')
-    .option('--quick', 'every fault at every effect, one at each other step (without --full)')
-    .option('--full', 'every fault at every boundary, and pairs of them')
+    .addOption(
+      new Option(
+        '--quick',
+        'every fault at every effect, one at each other step; without --full',
+      ).conflicts(['full', 'replay']),
+    )
+    .addOption(
+      new Option('--full', 'every fault at every boundary, and pairs of them').conflicts('replay'),
+    )
     .option('--seed <text>', 'draws other pairs', 'adit')
     .option('--pairs <count>', 'how many pairs --full plays', toWhole(0, 10_000), 24)
     .option('--jobs <count>', 'how many runs at one time', toWhole(1, 64), 2)
