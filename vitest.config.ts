@@ -19,7 +19,7 @@ export default defineConfig({
           name: 'unit',
           include: [
             'test/unit/**/*.test.ts',
-            '{core,compiler,testing,workflows,activities,adapters,worker,cli,host,devnet}/**/*.test.ts',
+            '{core,compiler,testing,rehearse,workflows,activities,adapters,worker,cli,host,devnet}/**/*.test.ts',
           ],
           pool: 'forks',
           testTimeout: 60_000,

@@ -45,6 +45,17 @@ describe('adit check', () => {
     expect(err).toBe('');
   });
 
+  it('knows the file of a rehearsal, and what is wrong in it', async () => {
+    const file = await write('round.rehearse.yaml', 'inputs: { task: a }\nlimit: 2m\n');
+    expect(await runCommandLine(['check', file])).toBe(0);
+    expect(out).toBe(`ok ${file}\n`);
+    for (const text of ['input: {}\n', 'limit: 2 minutes\n', 'steps: { a: 1 }\n', 'a: b: c\n']) {
+      const wrong = await write('wrong.rehearse.yaml', text);
+      expect(await runCommandLine(['check', wrong])).toBe(2);
+    }
+    expect(err).toContain('`2 minutes` is no duration');
+  });
+
   it('prints every mistake of every file and exits 2', async () => {
     const good = await write('good.yaml', GOOD);
     const bad = await write('bad.yaml', BAD);

@@ -1,10 +1,11 @@
 import { STEP_TYPES } from '../activities/registry.js';
 import { compilePipeline, type CompiledFile } from '../compiler/compile.js';
-import { printDiagnostic } from '../compiler/diagnostic.js';
+import { createSource, printDiagnostic } from '../compiler/diagnostic.js';
 import { compileTestFile, isTestFile, type CompiledTests } from '../testing/compile-test-file.js';
 import { CliFailure, EXIT, type ExitCode } from './failure.js';
 import { clean, note, paint, print, printJson } from './output.js';
 import { namedFileReader } from './read-named-file.js';
+import { isRehearsalFile, readRehearsalFile } from './rehearsal/rehearsal-file.js';
 import { filesOnDisk, STANDARD_INPUT } from './pipeline-files.js';
 import { readPipelineFile } from './read-file.js';
 
@@ -22,6 +23,14 @@ export async function checkFiles(
     if (content === null) continue;
     if (isTestFile(file)) {
       checked.push(...checkTests(content, file));
+      continue;
+    }
+    if (isRehearsalFile(file)) {
+      readRehearsalFile(file);
+      checked.push({
+        source: createSource(name, new TextDecoder().decode(content)),
+        diagnostics: [],
+      });
       continue;
     }
     const [own, ...called] = compilePipeline(content, name, STEP_TYPES, filesOnDisk).files;

@@ -3,6 +3,7 @@ import { closeSync, existsSync, mkdirSync, openSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { pathToFileURL } from 'node:url';
 import {
   endProcess,
   identifyProcess,
@@ -20,6 +21,8 @@ export interface ChildStart {
   /** Compiled program, relative to `dist/`. */
   readonly program: string;
   readonly args: readonly string[];
+  /** A compiled module, relative to `dist/`, that is loaded before the program. */
+  readonly preload?: string;
   readonly env: NodeJS.ProcessEnv;
   readonly cwd: string;
   readonly logFolder: string;
@@ -54,7 +57,9 @@ export async function startChild(start: ChildStart): Promise<Child> {
   // The ready line of the devnet holds its admin token.
   const out = openSync(outFile, 'w', 0o600);
   const log = openSync(logFile, 'a', 0o600);
-  const child = spawn(process.execPath, [file, ...start.args], {
+  const before =
+    start.preload === undefined ? [] : ['--import', pathToFileURL(findProgram(start.preload)).href];
+  const child = spawn(process.execPath, [...before, file, ...start.args], {
     detached: true,
     cwd: start.cwd,
     env: start.env,

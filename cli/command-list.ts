@@ -41,6 +41,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     register: async (program) => (await import('./commands/test.js')).registerTest(program),
   },
   {
+    name: 'rehearse',
+    summary: 'Run a pipeline on a local network with faults, and check what became of it.',
+    register: async (program) => (await import('./commands/rehearse.js')).registerRehearse(program),
+  },
+  {
     name: 'run',
     summary: 'Start a run of a pipeline, wait for its end and show its progress.',
     register: async (program) => (await import('./commands/run.js')).registerRun(program),

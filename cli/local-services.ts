@@ -355,7 +355,11 @@ export function childEnvironment(
   return { ...Object.fromEntries(kept), ...variables };
 }
 
-function networkVariables({ ready }: Child, folder: string): { readonly [name: string]: string } {
+/** The settings with which a process acts on a local network whose state lies in the folder. */
+export function networkVariables(
+  { ready }: Child,
+  folder: string,
+): { readonly [name: string]: string } {
   const hotkeys = ready['hotkeys'] as { miner?: unknown } | undefined;
   return {
     ADIT_STATE_DIR: folder,

@@ -58,7 +58,7 @@ describe('every option of every command that takes a value', () => {
     '$name $flag is refused when it is given twice',
     async ({ name, words, option, flag }) => {
       const value = option.argChoices?.[0] ?? '3d';
-      const isNumber = ['--limit', '--start', '--idle-exit'].includes(flag);
+      const isNumber = ['--limit', '--start', '--idle-exit', '--pairs', '--jobs'].includes(flag);
       const one = isNumber ? '3' : value;
       expect(await runCommandLine([name, ...words, flag, one, flag, one])).toBe(2);
       expect(err).toBe(`error: ${flag} is given twice: "${one}" and "${one}".\nGive it once.\n`);

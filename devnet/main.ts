@@ -28,6 +28,7 @@ interface StartOptions {
   claimLifetime?: number;
   recipient?: string;
   validatorInterval?: number;
+  journal?: string;
 }
 
 /**
@@ -69,6 +70,7 @@ export async function runDevnetCommand(
       'how long a claim lives (at first 2700)',
       toWhole(1, 86_400),
     )
+    .option('--journal <file>', 'append a line of JSON for every request and every fault')
     .option('--recipient <ss58>', 'coldkey address that the miner’s rewards are published for')
     .addHelpText('after', EXAMPLE)
     .enablePositionalOptions()
@@ -124,6 +126,7 @@ async function start(
     allowValidators: options.allowValidator,
     claimLifetimeSeconds: options.claimLifetime ?? null,
     recipient: options.recipient ?? null,
+    journalFile: options.journal === undefined ? null : path.resolve(options.journal),
     mostArtifactBytes: MOST_ARTIFACT_BYTES,
     report: (line) => {
       err(`devnet: ${line}\n`);

@@ -30,6 +30,7 @@ import { createPublisher } from './pool/publisher.js';
 import { REPOSITORY_NAME, seedTasks } from './seeded-tasks.js';
 import { createRequestCounters } from './service/counters.js';
 import { createFaultPlan } from './service/faults.js';
+import { openJournal } from './service/journal.js';
 import { createClock } from './state/clock.js';
 import { openDatabase, type DevnetDatabase } from './state/database.js';
 import { createValidatorProcess, type ValidatorProcess } from './validator-process.js';
@@ -52,6 +53,8 @@ export interface DevnetOptions {
   readonly recipient: string | null;
   /** Largest artifact that the host takes. */
   readonly mostArtifactBytes: number;
+  /** Gets a line for every request and every fault, as it happens; null: nobody wants it. */
+  readonly journalFile: string | null;
   /** Things a person should know while it runs. */
   readonly report: (line: string) => void;
 }
@@ -142,7 +145,9 @@ async function startParts(
       ? {}
       : { claimLifetimeSeconds: options.claimLifetimeSeconds }),
   });
-  const faults = createFaultPlan();
+  const journal = openJournal(options.journalFile);
+  closers.push(() => journal.close());
+  const faults = createFaultPlan((line) => journal.write(line));
   const counters = createRequestCounters();
   const state = createCoordinatorState({
     database,

@@ -69,6 +69,18 @@ export async function readStartState({
   return found === 'gone' ? 'ended' : found;
 }
 
+/** When a start ended, in milliseconds since the epoch, by host or shim; null when neither has said so. */
+export function readEndTime({ root }: RecordedStart): number | null {
+  const owner = readOwner(root);
+  const ending = owner === null ? null : readEnding(root, owner.marker);
+  return ending?.endedAtMs ?? readExit(root)?.endedAtMs ?? null;
+}
+
+/** The status with which the program of a start ended by itself; null when it did not, or nobody knows. */
+export function readExitCode({ root }: RecordedStart): number | null {
+  return readExit(root)?.code ?? null;
+}
+
 /**
  * Programs that may live although no host answers for them, by the index that the last host left; the oldest first.
  * `pid` is of the program's first process, null where it cannot be looked at from here.

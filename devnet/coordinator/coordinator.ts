@@ -5,6 +5,7 @@ import { isJsonNumber, writeJson } from '../auth/json-numbers.js';
 import { installCounters, type RequestCounters } from '../service/counters.js';
 import { installFaults, type FaultPlan } from '../service/faults.js';
 import { parseRequestBody } from './access.js';
+import { addCountingRoutes } from './counting-routes.js';
 import { addDevnetRoutes, type DevnetControls } from './devnet-routes.js';
 import { addEvaluationRoutes } from './evaluation-routes.js';
 import { addMiningRoutes } from './mining-routes.js';
@@ -70,6 +71,7 @@ export function createCoordinator(parts: CoordinatorParts): FastifyInstance {
   addTaskRoutes(app, parts);
   addMiningRoutes(app, parts);
   addEvaluationRoutes(app, parts);
+  addCountingRoutes(app, state);
   addDevnetRoutes(app, parts);
   return app;
 }

@@ -1,6 +1,12 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { cryptoWaitReady } from '@polkadot/util-crypto';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createSigner, get } from '../testing/network-client.js';
+import { VALIDATOR_AGENT } from '../validator/agent.js';
+import { createFaultPlan, faultSchema } from './faults.js';
+import { openJournal } from './journal.js';
 import { runCoordinator, type RunningCoordinator } from '../testing/running-coordinator.js';
 
 let coordinator: RunningCoordinator;
@@ -129,5 +135,63 @@ describe('a fault', () => {
   it('of kind status_after does what was asked and denies it', async () => {
     await fault({ kind: 'status_after', statusCode: 409 });
     expect((await tasks()).status).toBe(409);
+  });
+
+  it('with a number lets requests pass until it is their turn', async () => {
+    await fault({ kind: 'status', number: 3, times: 2 });
+    const statuses: number[] = [];
+    for (let count = 0; count < 6; count += 1) statuses.push((await tasks()).status);
+    expect(statuses).toEqual([200, 200, 503, 503, 200, 200]);
+  });
+
+  it('with a number counts while another one strikes, and leaves the validator out', async () => {
+    await fault({ kind: 'status', statusCode: 500, number: 1 });
+    await fault({ kind: 'status', statusCode: 503, number: 2 });
+    const headers = { 'user-agent': VALIDATOR_AGENT };
+    const asked = await fetch(`${coordinator.url}/api/v1/tasks`, { headers });
+    expect([asked.status, (await tasks()).status, (await tasks()).status]).toEqual([200, 500, 503]);
+  });
+});
+
+describe('the journal', () => {
+  it('has a line for each request, fault and held request, in order', async () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'adit-journal-'));
+    const file = path.join(folder, 'journal.jsonl');
+    const journal = openJournal(file);
+    const plan = createFaultPlan((line) => journal.write(line));
+    const route = 'POST /api/v1/submissions';
+    plan.add(faultSchema.parse({ route, kind: 'hold', number: 2 }));
+    plan.take('coordinator', route);
+    plan.take('coordinator', route, 'validator');
+    const held = plan.take('coordinator', route);
+    if (held !== null) void plan.hold(held);
+    journal.close();
+    const lines = readFileSync(file, 'utf8').trim().split('\n');
+    const request = { event: 'request', service: 'coordinator', route, by: 'client' };
+    expect(lines.map((line) => JSON.parse(line) as object)).toEqual(
+      [
+        request,
+        { ...request, by: 'validator' },
+        request,
+        { event: 'fault', service: 'coordinator', route, kind: 'hold' },
+        { event: 'held', service: 'coordinator', route, kind: 'hold' },
+      ].map((line) => ({ ...line, atMs: expect.any(Number) as number })),
+    );
+    rmSync(folder, { recursive: true });
+  });
+});
+
+describe('the counting route', () => {
+  it('counts by name, without a signature', async () => {
+    const act = async (name: string): Promise<{ status: number; json: unknown }> => {
+      const answer = await fetch(`${coordinator.url}/effects/${name}`, { method: 'POST' });
+      return { status: answer.status, json: await answer.json() };
+    };
+    expect(await act('paid')).toMatchObject({ status: 200, json: { name: 'paid', count: 1 } });
+    expect(await act('paid')).toMatchObject({ json: { count: 2 } });
+    expect(await act('other')).toMatchObject({ json: { count: 1 } });
+    expect((await act('No%20name')).status).toBe(422);
+    const { json } = await get(coordinator.url, '/effects');
+    expect(json).toMatchObject({ paid: 2, other: 1 });
   });
 });

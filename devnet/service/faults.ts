@@ -8,6 +8,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
+import { VALIDATOR_AGENT } from '../validator/agent.js';
 
 export const faultSchema = z.strictObject({
   service: z.enum(['coordinator', 'pool', 'artifacts']).default('coordinator'),
@@ -32,6 +33,11 @@ export const faultSchema = z.strictObject({
     'hold_reply',
   ]),
   times: z.number().int().positive().default(1),
+  /**
+   * Which request on the route is the first to meet it, counted from 1 since it was asked for, those of the devnet's
+   * own validator left out; null: the next one, whoever sends it.
+   */
+  number: z.number().int().positive().max(1_000_000).nullable().default(null),
   statusCode: z.number().int().min(400).max(599).default(503),
   retryAfterSeconds: z.number().int().positive().nullable().default(null),
   delayMs: z.number().int().nonnegative().default(1_000),
@@ -72,12 +78,21 @@ export interface FaultPlan {
   answered(route: string): void;
   /** Lets all that wait go on; how many. */
   release(): number;
-  /** The next fault for this request, which counts as used. */
-  take(service: FaultyService, route: string): Fault | null;
+  /** The next fault for this request, which counts as used. Called once for every request. */
+  take(service: FaultyService, route: string, by?: Requester): Fault | null;
 }
 
-export function createFaultPlan(): FaultPlan {
-  let planned: Fault[] = [];
+type Requester = 'client' | 'validator';
+
+/** A fault that is asked for, and how many requests it still lets pass. */
+interface Planned {
+  readonly fault: Fault;
+  readonly toPass: number;
+}
+
+/** `journal` is told of every request, of every fault that happens and of every request that waits, in order. */
+export function createFaultPlan(journal: (line: object) => void = () => {}): FaultPlan {
+  let planned: Planned[] = [];
   let waiting: { fault: Fault; go: () => void }[] = [];
   const fired: FiredFault[] = [];
   const letGo = (which: (fault: Fault) => boolean): number => {
@@ -88,31 +103,44 @@ export function createFaultPlan(): FaultPlan {
   };
   return {
     add: (fault) => {
-      planned.push(fault);
+      planned.push({ fault, toPass: (fault.number ?? 1) - 1 });
     },
-    list: () => [...planned],
+    list: () => planned.map(({ fault }) => fault),
     clear: () => {
       planned = [];
       letGo(() => true);
     },
     fired: () => [...fired],
     held: () => waiting.length,
-    hold: (fault) => new Promise((go) => waiting.push({ fault, go })),
+    hold: (fault) =>
+      new Promise((go) => {
+        waiting.push({ fault, go });
+        journal({ event: 'held', service: fault.service, route: fault.route, kind: fault.kind });
+      }),
     answered: (route) => {
       letGo(({ until }) => until === route);
     },
     release: () => letGo(() => true),
-    take: (service, route) => {
-      const fault = planned.find(
-        (each) => each.service === service && (each.route === '*' || each.route === route),
-      );
-      if (fault === undefined) return null;
+    take: (service, route, by = 'client') => {
+      journal({ event: 'request', service, route, by });
+      const meets = ({ fault }: Planned): boolean =>
+        fault.service === service &&
+        (fault.route === '*' || fault.route === route) &&
+        (fault.number === null || by === 'client');
+      const next = planned.find((each) => meets(each) && each.toPass === 0);
       planned = planned.flatMap((each) => {
-        if (each !== fault) return [each];
-        return each.times > 1 ? [{ ...each, times: each.times - 1 }] : [];
+        if (each === next) {
+          const { fault } = each;
+          const times = fault.times - 1;
+          return times > 0 ? [{ ...each, fault: { ...fault, times } }] : [];
+        }
+        return meets(each) ? [{ ...each, toPass: Math.max(0, each.toPass - 1) }] : [each];
       });
-      fired.push({ service, route, kind: fault.kind, at: new Date().toISOString() });
-      return fault;
+      if (next === undefined) return null;
+      const { kind } = next.fault;
+      fired.push({ service, route, kind, at: new Date().toISOString() });
+      journal({ event: 'fault', service, route, kind });
+      return next.fault;
     },
   };
 }
@@ -127,7 +155,8 @@ export function installFaults(app: FastifyInstance, service: FaultyService, plan
   const later = new WeakMap<FastifyRequest, Fault>();
   app.addHook('onRequest', async (request, reply) => {
     if (request.url.startsWith('/devnet/')) return;
-    const fault = plan.take(service, routeName(request));
+    const by = request.headers['user-agent'] === VALIDATOR_AGENT ? 'validator' : 'client';
+    const fault = plan.take(service, routeName(request), by);
     if (fault === null) return;
     if (LATER.has(fault.kind)) later.set(request, fault);
     else await failBeforeHandling(fault, request, reply);

@@ -9,6 +9,7 @@ import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import tls from 'node:tls';
 import { createGunzip, createInflate } from 'node:zlib';
+import { VALIDATOR_AGENT } from './agent.js';
 import { startAwakeTimer } from './awake-timer.js';
 import { PreparationFailed } from './preparation-failed.js';
 import type { ReplayJob } from './job.js';
@@ -120,7 +121,7 @@ function get(url: URL, ca: string | undefined, signal: AbortSignal): Promise<Inc
       {
         signal,
         agent: false,
-        headers: { accept: '*/*', 'accept-encoding': 'identity' },
+        headers: { accept: '*/*', 'accept-encoding': 'identity', 'user-agent': VALIDATOR_AGENT },
         ...(ca === undefined ? {} : { ca: [...tls.rootCertificates, ca] }),
       },
       resolve,

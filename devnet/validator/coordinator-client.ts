@@ -1,5 +1,6 @@
 /** The validator's side of the coordinator's routes (protocol 2.2): signed, one request each, no redirects. */
 import { z } from 'zod';
+import { VALIDATOR_AGENT } from './agent.js';
 import { canonicalBody, type BodyValue } from './canonical-body.js';
 import { signedHeaders, type Signer } from './signing.js';
 
@@ -51,7 +52,7 @@ export function createCoordinatorClient(baseUrl: string, signer: Signer): Coordi
     try {
       const response = await fetch(`${base}${path}${query === '' ? '' : `?${query}`}`, {
         method,
-        headers,
+        headers: { ...headers, 'user-agent': VALIDATOR_AGENT },
         redirect: 'manual',
         signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]),
         ...(bodyText === '' ? {} : { body: bodyText }),

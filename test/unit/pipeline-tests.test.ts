@@ -11,7 +11,7 @@ import { namedFileReader } from '../../cli/read-named-file.js';
 import { printDiagnostic } from '../../compiler/diagnostic.js';
 
 const folder = join(import.meta.dirname, '../../pipelines');
-const pipelines = readdirSync(folder).filter((name) => /(?<!\.test)\.yaml$/.test(name));
+const pipelines = readdirSync(folder).filter((name) => /(?<!\.test|\.rehearse)\.yaml$/.test(name));
 
 describe.each(pipelines)('pipelines/%s', (name) => {
   const file = join(folder, name.replace(/\.yaml$/, '.test.yaml'));

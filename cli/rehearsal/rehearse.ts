@@ -1,0 +1,174 @@
+/** `adit rehearse FILE`: the crash sweep of a pipeline, on a local network of its own. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import type { Settings } from '../../adapters/settings/settings.js';
+import { formatDuration } from '../../core/duration.js';
+import { boundariesOf, type Boundary } from '../../rehearse/boundary.js';
+import { checkInvariants } from '../../rehearse/invariants.js';
+import {
+  fullSchedules,
+  pairSchedules,
+  quickSchedules,
+  readSchedule,
+  scheduleText,
+  type Schedule,
+} from '../../rehearse/schedule.js';
+import type { RehearseOptions } from '../commands/rehearse.js';
+import { CliFailure, EXIT, type ExitCode } from '../failure.js';
+import { listenForInterruption } from '../interruption.js';
+import { bindPlan, loadPipeline } from '../load-plan.js';
+import { clean, note, print, printJson } from '../output.js';
+import { ownName } from '../own-name.js';
+import { readSettings } from '../session.js';
+import { impatientPlan } from './impatient-plan.js';
+import { playSchedule, type Played, type PlayOptions } from './play.js';
+import {
+  inputsFor,
+  readRehearsalFile,
+  rehearsalFileOf,
+  standInState,
+  writeSkeleton,
+} from './rehearsal-file.js';
+import { printFound, printFoundJson } from './report.js';
+import { startRehearsalServer } from './server.js';
+import { sweep, type Judged } from './sweep.js';
+
+/** Returns 0 when every outcome was right, 1 when one was not or could not be had, 2 for what cannot be rehearsed. */
+export async function rehearse(file: string, options: RehearseOptions): Promise<ExitCode> {
+  const beganMs = performance.now();
+  const replay = options.replay === undefined ? null : readReplay(options.replay);
+  const loaded = await loadPipeline(file);
+  const rehearsalFile = rehearsalFileOf(file);
+  const rehearsal = readRehearsalFile(rehearsalFile);
+  if (rehearsal === null) {
+    writeSkeleton(rehearsalFile, loaded.pipeline);
+    throw new CliFailure(
+      'REHEARSAL_FILE_MISSING',
+      `There was no ${clean(rehearsalFile)}; one is written now. Nothing was played.`,
+      { hint: 'Look at its inputs, then give the same command again.', exitCode: EXIT.usage },
+    );
+  }
+  const settings = await readSettings();
+  refuseRealNetwork(settings);
+  // Bound once without a network: what is wrong with the inputs is told before anything is started.
+  const nowhere = { coordinator: '', hotkey: '' };
+  const state = standInState(rehearsal, bindPlan(loaded, inputsFor(rehearsal, ''), nowhere));
+  const interruption = listenForInterruption(() => 'The rehearsal is left; nothing of it stays.');
+  const { signal } = interruption;
+  const folder = await mkdtemp(path.join(tmpdir(), 'adit-rehearsal-'));
+  try {
+    const server = await startRehearsalServer({
+      folder,
+      cacheDir: settings.cacheDir,
+      env: process.env,
+      onProgress: note,
+      signal,
+    });
+    try {
+      const playing: PlayOptions = {
+        folder,
+        env: process.env,
+        server: server.choice,
+        restartServer: () => server.restart(),
+        bind: (network) =>
+          impatientPlan(bindPlan(loaded, inputsFor(rehearsal, network.coordinator), network)),
+        state,
+        limitMs: rehearsal.limitMs,
+        signal,
+      };
+      note('playing it once without a fault');
+      const without = await playSchedule([], playing);
+      refuseBadStart(without, file);
+      const boundaries = boundariesOf(without.trace);
+      const schedules = replay ?? schedulesFor(boundaries, options);
+      note(
+        `it took ${formatDuration(without.tookMs)}, and has ${boundaries.length} boundaries; ${schedules.length} runs follow`,
+      );
+      if (options.list === true) {
+        const texts = schedules.map(scheduleText);
+        if (options.json === true) printJson(texts);
+        else print(texts.join('\n'));
+        return EXIT.done;
+      }
+      const { judged, failures } = await sweep(schedules, {
+        without,
+        play: (schedule) => playSchedule(schedule, playing),
+        jobs: options.jobs,
+        onJudged: showProgress,
+        signal,
+      });
+      const tookMs = performance.now() - beganMs;
+      const found = { file, seed: options.seed, boundaries, judged, failures, tookMs };
+      if (options.json === true) printFoundJson(found);
+      else printFound(found);
+      const isBad = judged.some(({ verdict }) => verdict === 'wrong' || verdict === 'broken');
+      // Of one schedule alone it is the question whether it happened.
+      const isMissed = replay !== null && judged.some(({ verdict }) => verdict === 'missed');
+      return isBad || isMissed ? EXIT.failed : EXIT.done;
+    } finally {
+      await server.stop();
+    }
+  } catch (error) {
+    throw signal.aborted ? signal.reason : error;
+  } finally {
+    interruption.dispose();
+    await rm(folder, { recursive: true, force: true, maxRetries: 5 });
+  }
+}
+
+function readReplay(text: string): Schedule[] {
+  const read = readSchedule(text);
+  if ('schedule' in read) return [read.schedule];
+  throw new CliFailure('USAGE', `--replay: ${clean(read.problem)}.`, {
+    hint: '`--list` prints schedules that can be played.',
+    exitCode: EXIT.usage,
+  });
+}
+
+function schedulesFor(boundaries: readonly Boundary[], options: RehearseOptions): Schedule[] {
+  if (options.full !== true) return quickSchedules(boundaries);
+  return [...fullSchedules(boundaries), ...pairSchedules(boundaries, options.pairs, options.seed)];
+}
+
+function showProgress(judged: Judged, done: number, total: number): void {
+  const { schedule, verdict, tookMs } = judged;
+  note(`[${done}/${total}] ${verdict}  ${scheduleText(schedule)}  ${formatDuration(tookMs)}`);
+}
+
+/** A rehearsal uses none of them; that they are there says that this shell is meant for the real network. */
+function refuseRealNetwork({ hotkeyFile, coordinatorUrl, configFile }: Settings): void {
+  const real = [
+    ...(hotkeyFile === null ? [] : ['a hotkey (ADIT_HOTKEY_FILE)']),
+    ...(coordinatorUrl === null || isLoopback(coordinatorUrl)
+      ? []
+      : [`the coordinator ${coordinatorUrl} (ADIT_COORDINATOR_URL)`]),
+  ];
+  if (real.length === 0) return;
+  throw new CliFailure(
+    'REHEARSAL_REFUSED',
+    `The settings name ${real.join(' and ')}; nothing was played.`,
+    {
+      hint: `A rehearsal makes a network and a key of its own. Unset the variables${configFile === null ? '' : `, or run it where there is no ${configFile}`}: for instance \`env -u ADIT_HOTKEY_FILE -u ADIT_COORDINATOR_URL ${ownName()} rehearse FILE\`.`,
+      exitCode: EXIT.usage,
+    },
+  );
+}
+
+function isLoopback(url: string): boolean {
+  return ['127.0.0.1', 'localhost', '[::1]'].includes(new URL(url).hostname);
+}
+
+/** Without a fault it must keep the rules, or nothing can be told of one with a fault. */
+function refuseBadStart({ facts, openBecause }: Played, file: string): void {
+  const violations = checkInvariants(facts);
+  if (violations.length === 0) return;
+  const told = openBecause === null ? violations.map(({ message }) => message) : [openBecause];
+  throw new CliFailure(
+    'REHEARSAL_START_WRONG',
+    `${clean(file)} is wrong even without a fault: ${told.map((text) => clean(text)).join(' ')}`,
+    {
+      hint: 'Look at the inputs of its rehearsal file; steps that cannot be played here get what they give under `steps`.',
+    },
+  );
+}

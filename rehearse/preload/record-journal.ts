@@ -1,0 +1,98 @@
+/**
+ * Loaded into worker and process host of a rehearsal before their own code (`--import`): tells of each record that
+ * they have written, in the order in which they did, and stops the process at the one that it is asked to, so that a
+ * fault can be placed at a record. The product itself knows nothing of it: what is rehearsed is what runs.
+ *
+ * `ADIT_REHEARSAL_JOURNAL` is the file that gets a line for each record; `ADIT_REHEARSAL_STOPS` are the boundaries to
+ * stop at, separated by line feeds.
+ */
+import fs, { appendFileSync, existsSync, readFileSync } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
+
+const journal = process.env['ADIT_REHEARSAL_JOURNAL'];
+const stops = new Set((process.env['ADIT_REHEARSAL_STOPS'] ?? '').split('\n'));
+
+interface Written {
+  readonly record: string;
+  readonly path: string;
+}
+
+if (journal !== undefined) watch(journal);
+
+function watch(file: string): void {
+  const counts = readCounts(file);
+  const { rename, link } = fs.promises;
+  const { renameSync } = fs;
+  const written = (name: unknown): void => {
+    const found = typeof name === 'string' ? recordOf(name) : null;
+    if (found === null) return;
+    const key = `${found.record}:${found.path}`;
+    const number = (counts.get(key) ?? 0) + 1;
+    counts.set(key, number);
+    const stopped = stops.has(`record:${key}:${number}`);
+    const line = { atMs: Date.now(), event: 'record', ...found, number, pid: process.pid, stopped };
+    appendFileSync(file, `${JSON.stringify(line)}\n`);
+    // Until somebody says CONT, or KILL: nothing else of this process happens in between.
+    if (stopped) process.kill(process.pid, 'SIGSTOP');
+  };
+  const changed = {
+    promises: {
+      rename: async (...[from, to]: Parameters<typeof rename>): Promise<void> => {
+        await rename(from, to);
+        written(to);
+      },
+      link: async (...[from, to]: Parameters<typeof link>): Promise<void> => {
+        await link(from, to);
+        written(to);
+      },
+    },
+    renameSync: (...[from, to]: Parameters<typeof renameSync>): void => {
+      renameSync(from, to);
+      written(to);
+    },
+  };
+  Object.assign(fs.promises, changed.promises);
+  Object.assign(fs, { renameSync: changed.renameSync });
+  syncBuiltinESMExports();
+}
+
+/** What an earlier process has told goes on being counted. */
+function readCounts(file: string): Map<string, number> {
+  const counts = new Map<string, number>();
+  if (!existsSync(file)) return counts;
+  for (const line of readFileSync(file, 'utf8').split('\n')) {
+    if (line === '') continue;
+    const { record, path, number } = JSON.parse(line) as Written & { number: number };
+    counts.set(`${record}:${path}`, number);
+  }
+  return counts;
+}
+
+/** What has just been written there; null for what is no boundary. The names are those of evidence and host. */
+function recordOf(file: string): Written | null {
+  const effect = /^(.*\/effects\/[^/]+\/[0-9a-f]{32})(\.try-\d+)?\.json$/.exec(file);
+  if (effect !== null) {
+    const path = read(`${effect[1]}.json`)?.['stepPath'];
+    if (typeof path !== 'string') return null;
+    return { record: effect[2] === undefined ? 'effect' : 'try', path };
+  }
+  if (/\/runs\/[^/]+\/steps\/[^/]+\.json$/.test(file)) {
+    const step = read(file);
+    const path = step?.['path'];
+    const status = step?.['status'];
+    // A step that runs long is recorded while it runs, as often as it takes: that is no event of the run.
+    if (typeof path !== 'string' || (status !== 'succeeded' && status !== 'failed')) return null;
+    return { record: 'ended', path };
+  }
+  const program = /\/runs\/[^/]+\/processes\/([^/]+)\/\d+\/owner\.json$/.exec(file);
+  if (program?.[1] === undefined) return null;
+  return { record: 'program', path: program[1].replaceAll('@', '/').replaceAll('.', '#') };
+}
+
+function read(file: string): { readonly [name: string]: unknown } | null {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8')) as { readonly [name: string]: unknown };
+  } catch {
+    return null;
+  }
+}
