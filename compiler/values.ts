@@ -171,6 +171,9 @@ export const patchSchema = z
     commit: z.string().describe('The commit that it applies to.'),
     tree: z.string().describe('git tree after the patch.'),
     paths: z.array(z.string()).describe('Paths as the validator reads them from the patch.'),
+    base: fileRefSchema
+      .optional()
+      .describe('The files that it changes, as they are in the commit; for `adit verify`.'),
   })
   .meta({
     id: 'Patch',

@@ -6,15 +6,16 @@
  *     run.json                how the run ended, with the state of every step
  *     parts/<step path>.json  how a sub-pipeline ended, by the step that called it
  *     steps/<step path>.json  each step's last try: input digest, outputs, error, times
+ *     bundle.chain            the chain of the run's bundle, written at its end (adapters/bundle)
  *   <state>/effects/          the audit of effects: `effect-files.ts`
  */
 import { createHash } from 'node:crypto';
-import { readdir } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { JsonObject } from '../../core/json.js';
 import { createEffectFiles, type EffectFiles } from './effect-files.js';
 import { readHold, type EffectHold } from './effect-hold.js';
-import { keepJson, readJson, noteJson, writeJson } from './json-file.js';
+import { keepJson, readJson, noteJson, writeJson, writeText } from './json-file.js';
 
 export interface Evidence extends EffectFiles {
   /** Folder of one run. */
@@ -30,6 +31,9 @@ export interface Evidence extends EffectFiles {
   readPlan(runId: string): Promise<JsonObject | null>;
   /** The record of each step's last try, in no particular order; empty when there is none. */
   readSteps(runId: string): Promise<JsonObject[]>;
+  writeChain(runId: string, text: string): Promise<void>;
+  /** The chain of the run's bundle; null when there is none. */
+  readChain(runId: string): Promise<Buffer | null>;
   /** Ids of the runs that have a folder here, in no particular order. */
   listRuns(): Promise<string[]>;
   /** The hold on all effects of this state folder; null when nothing is held. */
@@ -42,6 +46,7 @@ export function createEvidence(stateDir: string): Evidence {
     path.join(directory(runId), 'steps', `${fileName(stepPath)}.json`);
   const partFile = (runId: string, stepPath: string): string =>
     path.join(directory(runId), 'parts', `${fileName(stepPath)}.json`);
+  const chainFile = (runId: string): string => path.join(directory(runId), 'bundle.chain');
   return {
     directory,
     // Whoever started the run on this machine has written it.
@@ -61,6 +66,15 @@ export function createEvidence(stateDir: string): Evidence {
         files.map((name) => readJson(path.join(folder, name)).catch(() => null)),
       );
       return records.filter((record) => record !== null);
+    },
+    writeChain: (runId, text) => writeText(chainFile(runId), text),
+    async readChain(runId) {
+      try {
+        return await readFile(chainFile(runId));
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+        throw error;
+      }
     },
     listRuns: () => listFolder(path.join(stateDir, 'runs')),
     readHold: () => readHold(stateDir),
