@@ -1,6 +1,7 @@
 /** A run as commands read it: from the server while it knows the run, else from the evidence folder. */
 import path from 'node:path';
 import type { WorkflowHandle } from '@temporalio/client';
+import { rootOf } from '../adapters/bundle/chain.js';
 import { createEvidence } from '../adapters/evidence/evidence.js';
 import type { ErrorReport } from '../core/error.js';
 import { isJsonObject, type Json, type JsonObject } from '../core/json.js';
@@ -52,6 +53,7 @@ export function toShowJson({ view, evidence, deadline }: RunRecord): JsonObject 
       ? {}
       : { deadline: deadlineToJson(deadline, view.status === 'running', Date.now()) }),
     evidence,
+    ...(view.bundle === undefined ? {} : { bundle: view.bundle }),
   };
 }
 
@@ -211,7 +213,10 @@ export async function readRunFromEvidence(
     const evidence = createEvidence(root);
     const ended = await readable(evidence.readRun(runId));
     if (isRunView(ended)) {
-      const view = await withParts(ended, ({ path: part }) => recordedPart([root], runId, part));
+      const whole = await withParts(ended, ({ path: part }) => recordedPart([root], runId, part));
+      const chain = (await readable(evidence.readChain(runId))) ?? null;
+      const bundle = chain === null ? null : rootOf(chain);
+      const view = bundle === null ? whole : { ...whole, bundle };
       return { view, evidence: evidence.directory(runId) };
     }
     const plan = await readable(evidence.readPlan(runId));
