@@ -7,6 +7,7 @@
  * 3. Each problem names the part that holds the wrong byte.
  */
 import { createHash } from 'node:crypto';
+import { readSync } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import {
   BUNDLE_VERSION,
@@ -76,7 +77,7 @@ export async function openBundle(file: string): Promise<OpenBundle> {
 }
 
 async function compare(handle: FileHandle, size: number): Promise<OpenBundle> {
-  const chainBytes = await readChainBytes(handle, size);
+  const chainBytes = readChainBytes({ handle, size });
   const chain = chainBytes === null ? DAMAGED : readChain(chainBytes);
   assertVersion(chain);
   const problems: BundleProblem[] = [...chain.problems];
@@ -90,7 +91,7 @@ async function compare(handle: FileHandle, size: number): Promise<OpenBundle> {
   let at = TAR_BLOCK_BYTES;
   if (chainBytes !== null) {
     at += chainBytes.length;
-    at = await comparePadding(walk, at, chainBytes.length, CHAIN_NAME);
+    at = comparePadding(walk, at, chainBytes.length, CHAIN_NAME);
   }
   // What the archive must hold is known only from a chain that is whole.
   const files = chain.problems.length === 0 ? chain.files : [];
@@ -98,7 +99,7 @@ async function compare(handle: FileHandle, size: number): Promise<OpenBundle> {
   for (const expected of files) {
     if (problems.length >= MAX_PROBLEMS) break;
     const name = `files/${expected.file}`;
-    const block = await readBytes(handle, at, TAR_BLOCK_BYTES);
+    const block = readBytes(walk, at, TAR_BLOCK_BYTES);
     if (block.length < TAR_BLOCK_BYTES) {
       report(name, `the bundle is cut off before it, at byte ${size}`);
       isLost = true;
@@ -129,11 +130,11 @@ async function compare(handle: FileHandle, size: number): Promise<OpenBundle> {
     }
     if (sha256 !== expected.file) report(name, `its bytes have the digest ${sha256}`);
     else offsets.set(sha256, { from: at, sizeBytes: expected.sizeBytes });
-    at = await comparePadding(walk, at + expected.sizeBytes, expected.sizeBytes, name);
+    at = comparePadding(walk, at + expected.sizeBytes, expected.sizeBytes, name);
   }
   if (!isLost && problems.length < MAX_PROBLEMS) {
     const end = Buffer.alloc(TAR_END_BYTES);
-    await compareBytes(walk, at, end, 'the end of the archive');
+    compareBytes(walk, at, end, 'the end of the archive');
     if (size > at + TAR_END_BYTES)
       report('the end of the archive', `${size - at - TAR_END_BYTES} bytes follow it`);
   }
@@ -146,7 +147,7 @@ async function compare(handle: FileHandle, size: number): Promise<OpenBundle> {
     async read(sha256, mostBytes) {
       const found = offsets.get(sha256);
       if (found === undefined || found.sizeBytes > mostBytes) return null;
-      const bytes = await readBytes(handle, found.from, found.sizeBytes);
+      const bytes = readBytes(walk, found.from, found.sizeBytes);
       return createHash('sha256').update(bytes).digest('hex') === sha256 ? bytes : null;
     },
     records: (kind) => chain.records.filter(({ record }) => record === kind),
@@ -155,8 +156,9 @@ async function compare(handle: FileHandle, size: number): Promise<OpenBundle> {
 }
 
 /** Null when the header in front of the chain is damaged, so that its length is not known. Throws BundleRefused. */
-async function readChainBytes(handle: FileHandle, size: number): Promise<Buffer | null> {
-  const block = await readBytes(handle, 0, TAR_BLOCK_BYTES);
+function readChainBytes(archive: Pick<Walk, 'handle' | 'size'>): Buffer | null {
+  const { size } = archive;
+  const block = readBytes(archive, 0, TAR_BLOCK_BYTES);
   const packed = COMPRESSED.find(([, magic]) => block.subarray(0, magic.length).equals(magic));
   if (packed !== undefined) {
     throw new BundleRefused(
@@ -180,7 +182,7 @@ async function readChainBytes(handle: FileHandle, size: number): Promise<Buffer 
       NO_BUNDLE,
     );
   }
-  const bytes = await readBytes(handle, TAR_BLOCK_BYTES, length);
+  const bytes = readBytes(archive, TAR_BLOCK_BYTES, length);
   if (bytes.length < length) {
     throw new BundleRefused(
       `it is cut off in ${CHAIN_NAME}: ${bytes.length} of ${length} bytes are there`,
@@ -237,27 +239,18 @@ interface Walk {
   readonly report: (place: string, message: string) => void;
 }
 
-async function compareBytes(
-  { handle, size, report }: Walk,
-  at: number,
-  expected: Buffer,
-  place: string,
-): Promise<void> {
-  const bytes = await readBytes(handle, at, expected.length);
+function compareBytes(walk: Walk, at: number, expected: Buffer, place: string): void {
+  const { size, report } = walk;
+  const bytes = readBytes(walk, at, expected.length);
   if (bytes.length < expected.length) report(place, `the bundle is cut off in it, at byte ${size}`);
   else if (!bytes.equals(expected))
     report(place, `byte ${at + differsAt(bytes, expected)} differs`);
 }
 
 /** Compares what fills up the last block of a file; returns where the next one begins. */
-async function comparePadding(
-  walk: Walk,
-  at: number,
-  sizeBytes: number,
-  name: string,
-): Promise<number> {
+function comparePadding(walk: Walk, at: number, sizeBytes: number, name: string): number {
   const padding = Buffer.alloc(tarPadding(sizeBytes));
-  await compareBytes(walk, at, padding, `the filling after ${name}`);
+  compareBytes(walk, at, padding, `the filling after ${name}`);
   return at + padding.length;
 }
 
@@ -288,15 +281,21 @@ function show(text: string): string {
   return JSON.stringify(text.slice(0, 120));
 }
 
-/** What is there of a part of a file; never more is allocated than the file has. */
-async function readBytes(handle: FileHandle, from: number, length: number): Promise<Buffer> {
-  const { size } = await handle.stat();
+/**
+ * What is there of a part of a file; never more is allocated than the file has. Not through the thread pool, whose turns
+ * would cost more than the reading: a bundle has a few hundred of these.
+ */
+function readBytes(
+  { handle, size }: Pick<Walk, 'handle' | 'size'>,
+  from: number,
+  length: number,
+): Buffer {
   const bytes = Buffer.alloc(Math.max(0, Math.min(length, size - from)));
   let done = 0;
   while (done < bytes.length) {
-    const { bytesRead } = await handle.read(bytes, done, bytes.length - done, from + done);
-    if (bytesRead === 0) break;
-    done += bytesRead;
+    const read = readSync(handle.fd, bytes, done, bytes.length - done, from + done);
+    if (read === 0) break;
+    done += read;
   }
   return bytes.subarray(0, done);
 }
