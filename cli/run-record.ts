@@ -1,7 +1,6 @@
 /** A run as commands read it: from the server while it knows the run, else from the evidence folder. */
 import path from 'node:path';
 import type { WorkflowHandle } from '@temporalio/client';
-import { rootOf } from '../adapters/bundle/chain.js';
 import { createEvidence } from '../adapters/evidence/evidence.js';
 import type { ErrorReport } from '../core/error.js';
 import { isJsonObject, type Json, type JsonObject } from '../core/json.js';
@@ -214,8 +213,7 @@ export async function readRunFromEvidence(
     const ended = await readable(evidence.readRun(runId));
     if (isRunView(ended)) {
       const whole = await withParts(ended, ({ path: part }) => recordedPart([root], runId, part));
-      const chain = (await readable(evidence.readChain(runId))) ?? null;
-      const bundle = chain === null ? null : rootOf(chain);
+      const bundle = (await readable(evidence.readBundleRoot(runId))) ?? null;
       const view = bundle === null ? whole : { ...whole, bundle };
       return { view, evidence: evidence.directory(runId) };
     }

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { ChainDamaged, packBundle, type PackedBundle } from '../adapters/bundle/pack-bundle.js';
 import { createEvidence } from '../adapters/evidence/evidence.js';
 import { createFolderStore } from '../adapters/store/store.js';
+import { StepError } from '../core/error.js';
 import { stepFolderName } from '../core/step-folder.js';
 import type { BundleCommandOptions } from './commands/bundle.js';
 import { CliFailure, EXIT } from './failure.js';
@@ -14,7 +15,7 @@ import { ownName } from './own-name.js';
 import { evidenceRoots } from './run-record.js';
 import { readSettings } from './session.js';
 
-/** Throws CliFailure BUNDLE_NONE, BUNDLE_DAMAGED, FILE_EXISTS, SECRETS_UNREADABLE. */
+/** Throws CliFailure BUNDLE_NONE, BUNDLE_DAMAGED, FILE_EXISTS, FILE_UNWRITABLE, SECRETS_FOUND, SECRETS_UNREADABLE. */
 export async function writeBundle(runId: string, options: BundleCommandOptions): Promise<void> {
   const settings = await readSettings();
   const secrets = await readKnownSecrets(settings);
@@ -32,6 +33,14 @@ export async function writeBundle(runId: string, options: BundleCommandOptions):
       hint: 'Give another file with --out, or remove it.',
       exitCode: EXIT.usage,
     });
+  }
+  // The worker that wrote it may have been told of fewer secrets than this command.
+  if (secrets.literals.some((secret) => secret.length >= 4 && chain.includes(secret))) {
+    throw new CliFailure(
+      'SECRETS_FOUND',
+      `The records of the run "${runId}" hold a secret that the settings name now; nothing was written.`,
+      { hint: 'Change the secret: it lies in the evidence folder of the run.' },
+    );
   }
   const packed = await pack(
     { chain, store: createFolderStore(path.join(root, 'store')), out },
@@ -65,6 +74,12 @@ async function pack(
   try {
     return await packBundle(what, how);
   } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== undefined && !(error instanceof StepError)) {
+      throw new CliFailure('FILE_UNWRITABLE', `${what.out} cannot be written: ${code}.`, {
+        hint: 'Name another file with --out; an unfinished one is not left behind.',
+      });
+    }
     if (!(error instanceof ChainDamaged)) throw error;
     throw new CliFailure(
       'BUNDLE_DAMAGED',

@@ -8,7 +8,7 @@
  */
 import { createHash } from 'node:crypto';
 import { readSync } from 'node:fs';
-import { open, type FileHandle } from 'node:fs/promises';
+import { open, stat, type FileHandle } from 'node:fs/promises';
 import {
   BUNDLE_VERSION,
   MAX_CHAIN_BYTES,
@@ -57,19 +57,12 @@ const MAX_PROBLEMS = 100;
 
 /** Opens a bundle and compares every byte of it. Throws BundleRefused; close what it returns. */
 export async function openBundle(file: string): Promise<OpenBundle> {
+  // Before it is opened: a pipe would be waited for.
+  const found = await stat(file);
+  if (!found.isFile()) throw new BundleRefused('it is a folder, or no regular file', NO_BUNDLE);
   const handle = await open(file, 'r');
   try {
-    const { size, isFile } = await handle.stat().then((found) => ({
-      size: found.size,
-      isFile: found.isFile(),
-    }));
-    if (!isFile) {
-      throw new BundleRefused(
-        'it is a folder, or no regular file',
-        'Give the file that `adit bundle` wrote.',
-      );
-    }
-    return await compare(handle, size);
+    return await compare(handle, (await handle.stat()).size);
   } catch (error) {
     await handle.close();
     throw error;

@@ -10,9 +10,10 @@
  *   <state>/effects/          the audit of effects: `effect-files.ts`
  */
 import { createHash } from 'node:crypto';
-import { readdir, readFile } from 'node:fs/promises';
+import { open, readdir, readFile, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import type { JsonObject } from '../../core/json.js';
+import { rootOf } from '../bundle/chain.js';
 import { createEffectFiles, type EffectFiles } from './effect-files.js';
 import { readHold, type EffectHold } from './effect-hold.js';
 import { keepJson, readJson, noteJson, writeJson, writeText } from './json-file.js';
@@ -32,6 +33,8 @@ export interface Evidence extends EffectFiles {
   /** The record of each step's last try, in no particular order; empty when there is none. */
   readSteps(runId: string): Promise<JsonObject[]>;
   writeChain(runId: string, text: string): Promise<void>;
+  /** The root of the run's bundle, without a look at the rest of its chain; null when there is none. */
+  readBundleRoot(runId: string): Promise<string | null>;
   /** The chain of the run's bundle; null when there is none. */
   readChain(runId: string): Promise<Buffer | null>;
   /** Ids of the runs that have a folder here, in no particular order. */
@@ -68,6 +71,12 @@ export function createEvidence(stateDir: string): Evidence {
       return records.filter((record) => record !== null);
     },
     writeChain: (runId, text) => writeText(chainFile(runId), text),
+    async readBundleRoot(runId) {
+      const tail = await readTail(chainFile(runId), TAIL_BYTES);
+      if (tail === null) return null;
+      const isCut = tail.length === TAIL_BYTES && tail.lastIndexOf('\n', tail.length - 2) < 0;
+      return rootOf(isCut ? await readFile(chainFile(runId)) : tail);
+    },
     async readChain(runId) {
       try {
         return await readFile(chainFile(runId));
@@ -80,6 +89,28 @@ export function createEvidence(stateDir: string): Evidence {
     readHold: () => readHold(stateDir),
     ...createEffectFiles(path.join(stateDir, 'effects'), fileName),
   };
+}
+
+/** The last line of nearly every chain is shorter. */
+const TAIL_BYTES = 16 * 1024;
+
+/** The end of a file, at most so many bytes; null when there is no file. */
+async function readTail(file: string, mostBytes: number): Promise<Buffer | null> {
+  let handle: FileHandle;
+  try {
+    handle = await open(file, 'r');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw error;
+  }
+  try {
+    const { size } = await handle.stat();
+    const bytes = Buffer.alloc(Math.min(size, mostBytes));
+    const { bytesRead } = await handle.read(bytes, 0, bytes.length, size - bytes.length);
+    return bytes.subarray(0, bytesRead);
+  } finally {
+    await handle.close();
+  }
 }
 
 /** A run id or step path as one file name: no separator, nothing hidden, readable, never too long. */

@@ -12,11 +12,11 @@ import {
   type Candidate,
   type PassVerdict,
 } from '../../compiler/values.js';
-import { canonicalJson } from '../../core/canonical-json.js';
 import { decideGate, type GateDecision } from '../../core/gate.js';
 import type { GateCandidate, GateFacts } from '../../core/gate-facts.js';
 import { isJsonObject, type Json, type JsonObject } from '../../core/json.js';
 import {
+  canonical,
   check,
   CheckEnd,
   evidenceOfError,
@@ -194,12 +194,12 @@ function assertMeasuredHere(bundle: OpenBundle, evidence: Json): void {
     stepsOf(bundle, 'task.benchmark')
       .map((record: BundleRecord) => outputsOf(record)?.['measurement'])
       .filter((measurement) => measurement !== undefined)
-      .map(canonicalJson),
+      .map(canonical),
   );
   for (const who of ['baseline', 'candidate']) {
     const held = isJsonObject(evidence) ? evidence[who] : null;
     const measurement = isJsonObject(held) ? (held['measurement'] ?? null) : null;
-    if (!made.has(canonicalJson(measurement)))
+    if (!made.has(canonical(measurement)))
       throw failed(`no benchmark in the bundle has made the measurement of the ${who}`);
   }
 }
@@ -222,7 +222,7 @@ function assertCovers(verdict: PassVerdict, report: Report): void {
     [
       'measurement',
       verdict.measurementSha256,
-      createHash('sha256').update(canonicalJson(measurement)).digest('hex'),
+      createHash('sha256').update(canonical(measurement)).digest('hex'),
     ],
   ];
   const other = pairs.find(([, judged, held]) => judged !== held);
@@ -232,7 +232,7 @@ function assertCovers(verdict: PassVerdict, report: Report): void {
 }
 
 function isSame(a: Json, b: Json): boolean {
-  return canonicalJson(a) === canonicalJson(b);
+  return canonical(a) === canonical(b);
 }
 
 function word(passed: boolean): string {

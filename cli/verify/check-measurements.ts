@@ -1,13 +1,21 @@
 import { createHash } from 'node:crypto';
 import type { OpenBundle } from '../../adapters/bundle/read-bundle.js';
 import { measurementSchema, type Measurement } from '../../compiler/values.js';
-import { canonicalJson } from '../../core/canonical-json.js';
 import { isNestedTooDeeply } from '../../core/json-depth.js';
 import { isJsonObject, type Json, type JsonObject } from '../../core/json.js';
 import { measuredConditions } from '../../core/measured-conditions.js';
 import { parsePythonJson } from '../../core/python-json.js';
 import { readConsoleMetric, readResultMetric } from '../../core/result-metric.js';
-import { check, failed, outputsOf, readFileOf, shaped, stepsOf, type Check } from './check.js';
+import {
+  canonical,
+  check,
+  failed,
+  outputsOf,
+  readFileOf,
+  shaped,
+  stepsOf,
+  type Check,
+} from './check.js';
 
 /** Whether each measurement says what the benchmark left behind: its numbers, and how they were measured. */
 export async function checkMeasurements(bundle: OpenBundle): Promise<Check[]> {
@@ -73,5 +81,5 @@ function parseResult(bytes: Buffer): JsonObject {
 }
 
 function digest(value: Json): string {
-  return createHash('sha256').update(canonicalJson(value)).digest('hex');
+  return createHash('sha256').update(canonical(value)).digest('hex');
 }

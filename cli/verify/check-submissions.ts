@@ -2,9 +2,17 @@ import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import type { OpenBundle } from '../../adapters/bundle/read-bundle.js';
 import { acceptanceSchema, submissionSchema } from '../../compiler/values.js';
-import { canonicalJson } from '../../core/canonical-json.js';
 import { isJsonObject, type Json, type JsonObject } from '../../core/json.js';
-import { check, failed, outputsOf, readJsonOf, shaped, stepsOf, type Check } from './check.js';
+import {
+  canonical,
+  check,
+  failed,
+  outputsOf,
+  readJsonOf,
+  shaped,
+  stepsOf,
+  type Check,
+} from './check.js';
 import { readVerdict } from './check-gate.js';
 
 const SUBMISSION = 'submission';
@@ -125,5 +133,5 @@ function sha256(text: string): string {
 }
 
 function isSame(a: Json, b: Json): boolean {
-  return canonicalJson(a) === canonicalJson(b);
+  return canonical(a) === canonical(b);
 }

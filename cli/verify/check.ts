@@ -2,6 +2,7 @@
 import type { z } from 'zod';
 import type { BundleRecord } from '../../adapters/bundle/chain.js';
 import type { OpenBundle } from '../../adapters/bundle/read-bundle.js';
+import { canonicalJson } from '../../core/canonical-json.js';
 import { isNestedTooDeeply } from '../../core/json-depth.js';
 import { isJsonObject, type Json, type JsonObject } from '../../core/json.js';
 
@@ -95,6 +96,16 @@ export function shaped<T extends z.ZodType>(value: unknown, schema: T, what: str
   throw failed(
     `${what} has another shape than it should: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}`,
   );
+}
+
+/** The value as its one text. Ends the check for what no JSON can hold: a stranger's `1e999` is read as infinite. */
+export function canonical(value: Json): string {
+  try {
+    return canonicalJson(value);
+  } catch (error) {
+    if (error instanceof RangeError) throw failed('it holds a number that is none');
+    throw error;
+  }
 }
 
 /** The records of the steps of a type. */

@@ -72,8 +72,8 @@ describe('the bundle of a round', () => {
   });
 
   it('made anew as a whole by a forger is consistent, and fails by the root', async () => {
-    const forged = ({ replaceAll }: Forgery): void =>
-      replaceAll('frontier-round-2026', 'frontier-round-2025');
+    const forged = (forgery: Forgery): void =>
+      forgery.replaceAll('frontier-round-2026', 'frontier-round-2025');
     expect((await verifyForged(forged)).verdict).toBe('consistent');
     const verified = await verifyForged(forged, ROUND_ROOT);
     expect(verified.verdict).toBe('wrong');
@@ -200,7 +200,7 @@ describe('evidence that contradicts a claim is found, although every digest fits
   });
 
   it('an amount that the Merkle proof does not lead from', async () => {
-    const verified = await verifyForged(({ replaceAll }) => replaceAll('500000000', '900000000'));
+    const verified = await verifyForged((forgery) => forgery.replaceAll('500000000', '900000000'));
     expect(complaints(verified)).toEqual([
       'proof failed: its proof does not lead to the root under ink-cum-sorted-promote',
     ]);
