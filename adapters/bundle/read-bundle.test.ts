@@ -122,6 +122,7 @@ describe('what is no bundle is refused with a reason', () => {
 
   it('a folder', async () => {
     await expect(openBundle(folder)).rejects.toThrow('it is a folder, or no regular file');
+    await expect(openBundle('/dev/null')).rejects.toThrow('it is a folder, or no regular file');
   });
 
   function newer(): Buffer {
