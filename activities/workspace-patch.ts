@@ -4,7 +4,6 @@ import {
   patchSchema,
   taskSchema,
   workspaceSchema,
-  type FileRef,
   type Task,
   type Workspace,
 } from '../compiler/values.js';
@@ -80,18 +79,27 @@ export const workspacePatch = defineStep({
       }
     }
     const file = await store.putBytes(bytes);
-    const base = await keepBase(workspace, context);
+    const baseSha256 = await keepBase(workspace, context);
     return {
-      patch: { file, commit: workspace.commit, tree: workspace.tree, paths: [...paths], base },
+      patch: {
+        file,
+        commit: workspace.commit,
+        tree: workspace.tree,
+        paths: [...paths],
+        baseSha256,
+      },
     };
   },
 });
 
-/** Stores what the patch applies to: whoever checks it later has neither the workspace nor the repository. */
+/**
+ * Stores what the patch applies to: whoever checks it later has neither the workspace nor the repository. Returns a
+ * digest, and no file that an approval would show.
+ */
 async function keepBase(
   workspace: Workspace,
   { adapters: { git, store }, signal }: StepContext,
-): Promise<FileRef> {
+): Promise<string> {
   const files = [];
   for (const { path, before, after } of await git.changedFiles(workspace, signal)) {
     files.push({
@@ -104,9 +112,10 @@ async function keepBase(
     });
   }
   const { commit, tree } = workspace;
-  return store.putBytes(
+  const list = await store.putBytes(
     `${JSON.stringify({ format: 'adit-patch-base/1', commit, tree, files }, null, 2)}\n`,
   );
+  return list.sha256;
 }
 
 function assertInSurface(changes: readonly TrackedChange[], task: Task): void {

@@ -8,10 +8,8 @@ export interface NamedFiles {
   readonly files: Map<string, BundleFile>;
   /** Digests of which only the store can say whether it has bytes for them. */
   readonly digests: Set<string>;
-  /** The same, of evidence that an error names: it may name files itself. */
+  /** The same, of evidence that may name files itself. */
   readonly hinted: Set<string>;
-  /** Files that name files themselves: verdicts, and what patches apply to. */
-  readonly lists: Map<string, FileRef>;
 }
 
 /** Adds what a record names. */
@@ -24,8 +22,8 @@ function visit(value: Json, key: string, owner: string, found: NamedFiles): void
   if (typeof value === 'string') {
     if (key.endsWith('Sha256') && key !== 'artifactSha256' && isDigest(value))
       found.digests.add(value);
-    // An effect names the verdict that it was allowed by.
-    if (key === 'verdict' && isDigest(value)) found.hinted.add(value);
+    // What a patch applies to, and the verdict that an effect was allowed by.
+    if ((key === 'baseSha256' || key === 'verdict') && isDigest(value)) found.hinted.add(value);
     // The errors of a gate that said no, and of a proof that is none, name their evidence there.
     if (key === 'hint') {
       for (const [, sha256 = ''] of value.matchAll(/\bstore: ?([0-9a-f]{64})\b/g))
@@ -39,13 +37,13 @@ function visit(value: Json, key: string, owner: string, found: NamedFiles): void
   }
 }
 
-function addFile(ref: FileRef, key: string, owner: string, { files, lists }: NamedFiles): void {
+function addFile(ref: FileRef, key: string, owner: string, { files, hinted }: NamedFiles): void {
   const role = key === 'file' && owner === 'artifact' ? 'artifact' : 'evidence';
   const known = files.get(ref.sha256);
   // What is an artifact anywhere is one everywhere.
   if (known === undefined || role === 'artifact')
     files.set(ref.sha256, { file: ref.sha256, sizeBytes: ref.sizeBytes, role });
-  if (key === 'report' || key === 'base') lists.set(ref.sha256, ref);
+  if (key === 'report') hinted.add(ref.sha256);
 }
 
 /** True for what a record means as a file of the store. */

@@ -191,16 +191,12 @@ async function namedFiles(records: readonly BundleRecord[], store: Store): Promi
     files: new Map(),
     digests: new Set(),
     hinted: new Set(),
-    lists: new Map(),
   };
   for (const { value } of records) addNamedFiles(value, found);
+  // One that names another adds to them meanwhile.
   for (const sha256 of found.hinted) {
     const ref = await store.find(sha256);
-    if (ref !== null) found.lists.set(sha256, ref);
-  }
-  // A list that names another one adds to them meanwhile.
-  for (const ref of found.lists.values()) {
-    const list = await readList(ref, store);
+    const list = ref === null ? null : await readList(ref, store);
     if (list !== null) addNamedFiles(list, found);
   }
   for (const sha256 of [...found.hinted, ...found.digests]) {

@@ -46,9 +46,9 @@ export async function checkPatches(bundle: OpenBundle, searchPath: string): Prom
 
 async function applies(bundle: OpenBundle, value: unknown, searchPath: string): Promise<string> {
   const patch = shaped(value, patchSchema, 'the patch');
-  if (patch.base === undefined)
+  if (patch.baseSha256 === undefined)
     throw new CheckEnd('not made', 'the run is of a build that kept no files for it');
-  const { value: base } = await readJsonOf(bundle, patch.base.sha256, {
+  const { value: base } = await readJsonOf(bundle, patch.baseSha256, {
     what: 'the list of what the patch changes',
     schema: baseSchema,
   });

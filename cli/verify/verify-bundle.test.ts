@@ -111,7 +111,7 @@ describe('evidence that contradicts a claim is found, although every digest fits
   it('a patch that does not apply to what it is said to change', async () => {
     const verified = await verifyForged((forgery) => {
       const patch = inside(outputs(forgery, 'patch'), 'patch');
-      const list = forgery.files.get(digestOf(inside(patch, 'base')));
+      const list = forgery.files.get(String(patch['baseSha256']));
       const [changed] = (
         JSON.parse(String(list)) as { files: { before: { file: { sha256: string } } }[] }
       ).files;
@@ -127,7 +127,7 @@ describe('evidence that contradicts a claim is found, although every digest fits
   it('a base file that the patch leaves alone in the changed place', async () => {
     const verified = await verifyForged((forgery) => {
       const patch = inside(outputs(forgery, 'patch'), 'patch');
-      const list = forgery.files.get(digestOf(inside(patch, 'base')));
+      const list = forgery.files.get(String(patch['baseSha256']));
       const [changed] = (
         JSON.parse(String(list)) as { files: { before: { file: { sha256: string } } }[] }
       ).files;

@@ -13,7 +13,7 @@ import type { JsonObject } from '../../core/json.js';
 import { PACKAGE_ROOT } from './local-network.js';
 
 export const ROUND_BUNDLE = path.join(PACKAGE_ROOT, 'test/fixtures/bundles/round.v1.tar');
-export const ROUND_ROOT = '0583b9afcb6ab34065db35b54d0016c3ca5c24ca94ccd384a467bb326e01b1f7';
+export const ROUND_ROOT = '651f1072aaac5b9e779ea6008d856f65349c118e31246e33e34e180515ae9274';
 
 /** Where each part of a bundle lies, in order: what a problem there is called, and its first byte. */
 export function partsOf(bundle: Buffer): { readonly place: string; readonly from: number }[] {
