@@ -13,7 +13,7 @@ import type { JsonObject } from '../../core/json.js';
 import { PACKAGE_ROOT } from './local-network.js';
 
 export const ROUND_BUNDLE = path.join(PACKAGE_ROOT, 'test/fixtures/bundles/round.v1.tar');
-export const ROUND_ROOT = '651f1072aaac5b9e779ea6008d856f65349c118e31246e33e34e180515ae9274';
+export const ROUND_ROOT = '1c06e237ce451272e23ece7c14d137ee46ebbcb0efa9acd7d276a85a19595f28';
 
 /** Where each part of a bundle lies, in order: what a problem there is called, and its first byte. */
 export function partsOf(bundle: Buffer): { readonly place: string; readonly from: number }[] {
