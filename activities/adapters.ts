@@ -1,4 +1,5 @@
 import type { ArtifactHost } from '../adapters/artifact-host/artifact-host.js';
+import type { Bundles } from '../adapters/bundle/seal-bundle.js';
 import type { Coordinator } from '../adapters/coordinator/coordinator.js';
 import type { Evidence } from '../adapters/evidence/evidence.js';
 import type { Git } from '../adapters/git/git.js';
@@ -16,6 +17,7 @@ export interface Adapters {
   readonly settings: Settings;
   readonly store: Store;
   readonly evidence: Evidence;
+  readonly bundles: Bundles;
   readonly git: Git;
   readonly processes: Processes;
   readonly machine: Machine;

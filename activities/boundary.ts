@@ -63,19 +63,28 @@ function isFirst({
 /** Less than a person needs to pause or reset a step, and than the server lets pass before it tries one again. */
 const AGAIN_MS = 500;
 
-/** Writes the end of a run into its evidence folder. */
+/** Writes the end of a run into its evidence folder, and the chain of its bundle, whose root it returns. */
 export function createRecordActivity(
-  adapters: Pick<Adapters, 'evidence'>,
+  adapters: Pick<Adapters, 'evidence' | 'bundles'>,
 ): (
   record: { view: RunView } & ({ plan: Plan; part?: never } | { part: string }),
-) => Promise<{ evidence: string }> {
+) => Promise<{ evidence: string; bundle?: string }> {
   return async ({ view, ...of }) => {
-    if (of.part !== undefined) await adapters.evidence.writePart(view.runId, of.part, view);
-    else {
-      await adapters.evidence.writePlan(view.runId, of.plan);
-      await adapters.evidence.writeRun(view.runId, view);
+    const evidence = adapters.evidence.directory(view.runId);
+    if (of.part !== undefined) {
+      await adapters.evidence.writePart(view.runId, of.part, view);
+      return { evidence };
     }
-    return { evidence: adapters.evidence.directory(view.runId) };
+    await adapters.evidence.writePlan(view.runId, of.plan);
+    await adapters.evidence.writeRun(view.runId, view);
+    try {
+      const { root } = await adapters.bundles.seal({ view, plan: of.plan });
+      return { evidence, bundle: root };
+    } catch (error) {
+      // The end is recorded; to wait for the bundle would hold up whoever waits for the end.
+      log.warn('The bundle of the run could not be written.', { reason: errorMessage(error) });
+      return { evidence };
+    }
   };
 }
 

@@ -130,12 +130,15 @@ export const gateEvidence = defineStep({
     };
     const evidence = {
       taskId: task.id,
+      task,
       baseline,
       candidate,
       patch,
       artifact,
       threshold,
       foreignIdeaIds,
+      // What only this look could tell; the rest of the decision can be made again from the above.
+      artifactProblem: problem,
     };
     const report = await adapters.store.putBytes(
       `${JSON.stringify({ format: 'adit-gate-report/1', decidedAt: new Date().toISOString(), ...decision, statement, evidence }, null, 2)}\n`,

@@ -78,7 +78,7 @@ export const rewardsProof = defineStep({
       : { result: 'invalid', tried: [] };
 
     const file = await store.putBytes(
-      `${JSON.stringify(evidenceOf({ served, epoch, rootsAgree, verification, recipient }), null, 2)}\n`,
+      `${JSON.stringify({ ...evidenceOf({ served, epoch, rootsAgree, verification, recipient }), contract: settings.claimContract }, null, 2)}\n`,
     );
     const { claim } = served;
     const problem = findProblem({ served, epoch, rootsAgree, verification, recipient, file });

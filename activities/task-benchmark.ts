@@ -16,6 +16,7 @@ import { canonicalJson } from '../core/canonical-json.js';
 import { StepError } from '../core/error.js';
 import { isNestedTooDeeply } from '../core/json-depth.js';
 import { isJsonObject, type Json, type JsonObject } from '../core/json.js';
+import { measuredConditions } from '../core/measured-conditions.js';
 import { parsePythonJson } from '../core/python-json.js';
 import {
   readConsoleMetric,
@@ -257,28 +258,19 @@ async function toEvidence(
 ): Promise<{ fingerprint: Measurement['fingerprint']; resultFile?: FileRef }> {
   const digest = async (value: Json): Promise<string> =>
     (await store.putBytes(canonicalJson(value))).sha256;
-  const runtime = content['runtime'] ?? null;
-  const device = isJsonObject(runtime) ? runtime['device'] : undefined;
+  const { heldout, runtime, device } = measuredConditions(content);
   return {
     fingerprint: {
       command: task.benchmarkCommand,
       commit: workspace.commit,
-      heldoutSha256: await digest(content['dataset_handle'] ?? null),
+      heldoutSha256: await digest(heldout),
       // With one directory for all: that two workspaces lie in two places is no difference.
       environmentSha256: await digest(processes.standardEnvironment('/workspace')),
-      device: typeof device === 'string' ? device : 'unknown',
-      runtimeSha256: await digest(withoutTimings(runtime)),
+      device,
+      runtimeSha256: await digest(runtime),
     },
     ...(bytes === null ? {} : { resultFile: await store.putBytes(bytes) }),
   };
-}
-
-/** How long something took is a result, not a condition of the measurement: it differs each time. */
-function withoutTimings(runtime: Json): Json {
-  if (!isJsonObject(runtime)) return runtime;
-  return Object.fromEntries(
-    Object.entries(runtime).filter(([name]) => name !== 'speedup' && !name.endsWith('_seconds')),
-  );
 }
 
 /** Puts a committed result file back; any other change of a tracked file is an error. */

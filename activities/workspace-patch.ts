@@ -1,6 +1,12 @@
 import { z } from 'zod';
 import type { TrackedChange } from '../adapters/git/git.js';
-import { patchSchema, taskSchema, workspaceSchema, type Task } from '../compiler/values.js';
+import {
+  patchSchema,
+  taskSchema,
+  workspaceSchema,
+  type Task,
+  type Workspace,
+} from '../compiler/values.js';
 import { StepError } from '../core/error.js';
 import {
   checkPatchSurface,
@@ -8,7 +14,7 @@ import {
   isPythonBytecode,
   type PatchCheck,
 } from '../core/patch-surface.js';
-import { defineStep } from './step-type.js';
+import { defineStep, type StepContext } from './step-type.js';
 import { listPaths, workspaceChanged } from './workspace-state.js';
 
 export const workspacePatch = defineStep({
@@ -73,9 +79,44 @@ export const workspacePatch = defineStep({
       }
     }
     const file = await store.putBytes(bytes);
-    return { patch: { file, commit: workspace.commit, tree: workspace.tree, paths: [...paths] } };
+    const baseSha256 = await keepBase(workspace, context);
+    return {
+      patch: {
+        file,
+        commit: workspace.commit,
+        tree: workspace.tree,
+        paths: [...paths],
+        baseSha256,
+      },
+    };
   },
 });
+
+/**
+ * Stores what the patch applies to: whoever checks it later has neither the workspace nor the repository. Returns a
+ * digest, and no file that an approval would show.
+ */
+async function keepBase(
+  workspace: Workspace,
+  { adapters: { git, store }, signal }: StepContext,
+): Promise<string> {
+  const files = [];
+  for (const { path, before, after } of await git.changedFiles(workspace, signal)) {
+    files.push({
+      path,
+      before:
+        before === null
+          ? null
+          : { mode: before.mode, object: before.object, file: await store.putBytes(before.bytes) },
+      after,
+    });
+  }
+  const { commit, tree } = workspace;
+  const list = await store.putBytes(
+    `${JSON.stringify({ format: 'adit-patch-base/1', commit, tree, files }, null, 2)}\n`,
+  );
+  return list.sha256;
+}
 
 function assertInSurface(changes: readonly TrackedChange[], task: Task): void {
   const outside = changes

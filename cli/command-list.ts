@@ -126,6 +126,16 @@ export const COMMANDS: readonly CommandEntry[] = [
     register: async (program) => (await import('./commands/graph.js')).registerGraph(program),
   },
   {
+    name: 'bundle',
+    summary: 'Write the bundle of a run that has ended, for anyone to check.',
+    register: async (program) => (await import('./commands/bundle.js')).registerBundle(program),
+  },
+  {
+    name: 'verify',
+    summary: 'Check a bundle offline: every byte, and what it claims.',
+    register: async (program) => (await import('./commands/verify.js')).registerVerify(program),
+  },
+  {
     name: 'steps',
     summary: 'The reference of step types.',
     register: async (program) => (await import('./commands/steps.js')).registerSteps(program),

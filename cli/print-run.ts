@@ -37,6 +37,7 @@ export function printRunEnd({ view, evidence, remark }: RunRecord): void {
   for (const [name, value] of Object.entries(view.outputs))
     print(`  ${clean(name)}: ${shortJson(value)}`);
   if (evidence !== '') print(`evidence: ${evidence}`);
+  if (view.bundle !== undefined) print(`bundle: ${clean(view.bundle)}`);
   if (remark !== undefined) print(paint.dim(remark));
 }
 

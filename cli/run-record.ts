@@ -52,6 +52,7 @@ export function toShowJson({ view, evidence, deadline }: RunRecord): JsonObject 
       ? {}
       : { deadline: deadlineToJson(deadline, view.status === 'running', Date.now()) }),
     evidence,
+    ...(view.bundle === undefined ? {} : { bundle: view.bundle }),
   };
 }
 
@@ -211,7 +212,9 @@ export async function readRunFromEvidence(
     const evidence = createEvidence(root);
     const ended = await readable(evidence.readRun(runId));
     if (isRunView(ended)) {
-      const view = await withParts(ended, ({ path: part }) => recordedPart([root], runId, part));
+      const whole = await withParts(ended, ({ path: part }) => recordedPart([root], runId, part));
+      const bundle = (await readable(evidence.readBundleRoot(runId))) ?? null;
+      const view = bundle === null ? whole : { ...whole, bundle };
       return { view, evidence: evidence.directory(runId) };
     }
     const plan = await readable(evidence.readPlan(runId));

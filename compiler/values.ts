@@ -171,6 +171,11 @@ export const patchSchema = z
     commit: z.string().describe('The commit that it applies to.'),
     tree: z.string().describe('git tree after the patch.'),
     paths: z.array(z.string()).describe('Paths as the validator reads them from the patch.'),
+    baseSha256: sha256
+      .optional()
+      .describe(
+        'Digest of the list of files that it changes, which the store has, for `adit verify`.',
+      ),
   })
   .meta({
     id: 'Patch',

@@ -38,6 +38,8 @@ export interface RunView {
   readonly outputs: { readonly [name: string]: Json };
   readonly steps: readonly StepView[];
   readonly error?: ErrorReport;
+  /** Root of the bundle that the run left, 64 lower-case hex digits; absent while it runs, and where none was written. */
+  readonly bundle?: string;
 }
 
 /**

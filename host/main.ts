@@ -12,12 +12,12 @@
  * Prints one JSON line when it serves; everything else goes to stderr. TERM, INT and HUP stop it and leave its
  * programs running, unless it was told to end them. Its exit status tells whoever started it whether another start may help: see `exitCodeOf`.
  */
-import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { errorMessage, StepError } from '../core/error.js';
 import { LOCK_IS_HELD } from './host-record.js';
 import { startHost, type HostOptions } from './host.js';
+import { readBuild } from './read-build.js';
 
 class UsageError extends Error {}
 
@@ -83,20 +83,6 @@ function readGpus(text: string | undefined): { gpus?: readonly string[] } {
 }
 
 /** The version of the package that this file belongs to, built or not. */
-function readBuild(): string {
-  for (const place of ['../package.json', '../../package.json']) {
-    try {
-      const { version } = JSON.parse(readFileSync(new URL(place, import.meta.url), 'utf8')) as {
-        version: unknown;
-      };
-      return String(version);
-    } catch {
-      // The other place.
-    }
-  }
-  return 'unnamed';
-}
-
 function remark(text: string): void {
   process.stderr.write(`${text}\n`);
 }

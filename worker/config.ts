@@ -4,7 +4,7 @@ import { hostname } from 'node:os';
 import path from 'node:path';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import type { NativeConnectionOptions } from '@temporalio/worker';
-import { openHostId } from '../adapters/processes/host-machine.js';
+import { openHostId, readBuild } from '../adapters/processes/host-machine.js';
 import { loadSettings, SettingsError, type Settings } from '../adapters/settings/settings.js';
 
 export interface WorkerConfig {
@@ -24,6 +24,8 @@ export interface WorkerConfig {
   readonly containment: string | null;
   /** False: the host is a service of its own, which this worker waits for: one that it started would end with it. */
   readonly startsHost: boolean;
+  /** Version of Adit. */
+  readonly build: string;
   /** Environment of the command that is told of events: a few names that a program needs, and nothing of Adit's. */
   readonly hookEnvironment: { readonly [name: string]: string };
 }
@@ -47,6 +49,7 @@ export function loadWorkerConfig(): WorkerConfig {
     },
     containment: readContainment(process.env['ADIT_CONTAINMENT']),
     startsHost: readStartsHost(process.env['ADIT_START_HOST']),
+    build: readBuild(),
     hookEnvironment: readHookEnvironment(process.env),
   };
 }

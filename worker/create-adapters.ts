@@ -1,6 +1,7 @@
 import path from 'node:path';
 import type { Adapters } from '../activities/adapters.js';
 import { createArtifactHost } from '../adapters/artifact-host/artifact-host.js';
+import { createBundles } from '../adapters/bundle/seal-bundle.js';
 import { createCoordinator } from '../adapters/coordinator/coordinator.js';
 import { createEvidence } from '../adapters/evidence/evidence.js';
 import { createGit } from '../adapters/git/git.js';
@@ -20,25 +21,29 @@ const waitForHost = async (): Promise<void> => {};
 
 /** Builds every adapter of a worker, once. */
 export function createAdapters(config: WorkerConfig): Adapters {
-  const { settings, hostQueue, searchPath, server, containment, startsHost } = config;
+  const { settings, hostQueue, searchPath, server, containment, startsHost, build } = config;
   const { stateDir, gpus } = settings;
+  const mask = createTextMask([
+    settings.publishTokenFile,
+    settings.hotkeyPasswordFile,
+    settings.notifySecretFile,
+  ]);
   const processes = createProcesses({
     stateDir,
     server,
     startHost: startsHost
       ? createHostStarter({ stateDir, gpus, searchPath, containment })
       : waitForHost,
-    mask: createTextMask([
-      settings.publishTokenFile,
-      settings.hotkeyPasswordFile,
-      settings.notifySecretFile,
-    ]),
+    mask,
   });
+  const store = createFolderStore(path.join(stateDir, 'store'));
+  const evidence = createEvidence(stateDir);
   const wallet = createWallet(settings);
   return {
     settings,
-    store: createFolderStore(path.join(stateDir, 'store')),
-    evidence: createEvidence(stateDir),
+    store,
+    evidence,
+    bundles: createBundles({ stateDir, store, evidence, mask, build }),
     git: createGit({
       stateDir,
       ...(searchPath === null ? {} : { searchPath }),

@@ -29,6 +29,7 @@ import {
 import { toCarriedState } from '../core/carried-state.js';
 import { errorMessage } from '../core/error.js';
 import { interpret } from '../core/interpreter.js';
+import { isJsonObject } from '../core/json.js';
 import { jsonSizeBytes } from '../core/json-size.js';
 import { IR_VERSION } from '../core/plan.js';
 import type { Powers } from '../core/powers.js';
@@ -91,7 +92,11 @@ export async function runPipeline(args: RunArgs): Promise<RunView> {
   const initial: RunState = args.state ?? { steps: {} };
   let steps: ReadonlyMap<string, StepState> = new Map(Object.entries(initial.steps));
   let result: RunResult = { status: 'running', outputs: {} };
-  const view = (): RunView => toRunView(plan, steps, run, result, prefix);
+  let bundle: string | undefined;
+  const view = (): RunView => ({
+    ...toRunView(plan, steps, run, result, prefix),
+    ...(bundle === undefined ? {} : { bundle }),
+  });
   const decisions = new Decisions(initial.decisions, () => steps);
   const approvals = new Approvals(decisions, () => steps);
   const abandonment = new Abandonment(args.carried?.abandoned);
@@ -232,7 +237,7 @@ export async function runPipeline(args: RunArgs): Promise<RunView> {
   show();
   await CancellationScope.nonCancellable(async () => {
     await condition(allHandlersFinished);
-    await finish(view(), args);
+    bundle = await finish(view(), args);
     if (args.lockId !== undefined) await releaseAfterReset(args.lockId, args.carried);
     if (args.notify !== undefined) await notices.ended(result);
   });
@@ -268,8 +273,8 @@ function cancelled<T>(body: () => Promise<T>): Promise<T> {
   });
 }
 
-/** Writes the end of the run into the evidence folder. A run does not fail for want of it. */
-async function finish(view: RunView, args: RunArgs): Promise<void> {
+/** Writes the end of the run into the evidence folder; the root of its bundle. A run does not fail for want of it. */
+async function finish(view: RunView, args: RunArgs): Promise<string | undefined> {
   if (args.searchAttributes) upsertSearchAttributes([{ key: VERDICT, value: view.status }]);
   const { [RECORD_ACTIVITY]: record } = proxyActivities<
     Record<string, (record: object) => Promise<unknown>>
@@ -283,13 +288,16 @@ async function finish(view: RunView, args: RunArgs): Promise<void> {
   const sizeBytes = jsonSizeBytes({ ...view }) + jsonSizeBytes({ ...written });
   if (sizeBytes > MAX_RECORD_BYTES) {
     log.warn('The end of the run is too large for its evidence folder.', { sizeBytes });
-    return;
+    return undefined;
   }
   try {
-    await record?.({ view, ...written });
+    const recorded = await record?.({ view, ...written });
+    const root = isJsonObject(recorded) ? recorded['bundle'] : undefined;
+    return typeof root === 'string' ? root : undefined;
   } catch (error) {
     log.warn('The end of the run could not be recorded in its evidence folder.', {
       reason: errorMessage(error),
     });
+    return undefined;
   }
 }

@@ -6,15 +6,17 @@
  *     run.json                how the run ended, with the state of every step
  *     parts/<step path>.json  how a sub-pipeline ended, by the step that called it
  *     steps/<step path>.json  each step's last try: input digest, outputs, error, times
+ *     bundle.chain            the chain of the run's bundle, written at its end (adapters/bundle)
  *   <state>/effects/          the audit of effects: `effect-files.ts`
  */
 import { createHash } from 'node:crypto';
-import { readdir } from 'node:fs/promises';
+import { open, readdir, readFile, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import type { JsonObject } from '../../core/json.js';
+import { rootOf } from '../bundle/chain.js';
 import { createEffectFiles, type EffectFiles } from './effect-files.js';
 import { readHold, type EffectHold } from './effect-hold.js';
-import { keepJson, readJson, noteJson, writeJson } from './json-file.js';
+import { keepJson, readJson, noteJson, writeJson, writeText } from './json-file.js';
 
 export interface Evidence extends EffectFiles {
   /** Folder of one run. */
@@ -30,6 +32,11 @@ export interface Evidence extends EffectFiles {
   readPlan(runId: string): Promise<JsonObject | null>;
   /** The record of each step's last try, in no particular order; empty when there is none. */
   readSteps(runId: string): Promise<JsonObject[]>;
+  writeChain(runId: string, text: string): Promise<void>;
+  /** The root of the run's bundle, without a look at the rest of its chain; null when there is none. */
+  readBundleRoot(runId: string): Promise<string | null>;
+  /** The chain of the run's bundle; null when there is none. */
+  readChain(runId: string): Promise<Buffer | null>;
   /** Ids of the runs that have a folder here, in no particular order. */
   listRuns(): Promise<string[]>;
   /** The hold on all effects of this state folder; null when nothing is held. */
@@ -42,6 +49,7 @@ export function createEvidence(stateDir: string): Evidence {
     path.join(directory(runId), 'steps', `${fileName(stepPath)}.json`);
   const partFile = (runId: string, stepPath: string): string =>
     path.join(directory(runId), 'parts', `${fileName(stepPath)}.json`);
+  const chainFile = (runId: string): string => path.join(directory(runId), 'bundle.chain');
   return {
     directory,
     // Whoever started the run on this machine has written it.
@@ -62,10 +70,47 @@ export function createEvidence(stateDir: string): Evidence {
       );
       return records.filter((record) => record !== null);
     },
+    writeChain: (runId, text) => writeText(chainFile(runId), text),
+    async readBundleRoot(runId) {
+      const tail = await readTail(chainFile(runId), TAIL_BYTES);
+      if (tail === null) return null;
+      const isCut = tail.length === TAIL_BYTES && tail.lastIndexOf('\n', tail.length - 2) < 0;
+      return rootOf(isCut ? await readFile(chainFile(runId)) : tail);
+    },
+    async readChain(runId) {
+      try {
+        return await readFile(chainFile(runId));
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+        throw error;
+      }
+    },
     listRuns: () => listFolder(path.join(stateDir, 'runs')),
     readHold: () => readHold(stateDir),
     ...createEffectFiles(path.join(stateDir, 'effects'), fileName),
   };
+}
+
+/** The last line of nearly every chain is shorter. */
+const TAIL_BYTES = 16 * 1024;
+
+/** The end of a file, at most so many bytes; null when there is no file. */
+async function readTail(file: string, mostBytes: number): Promise<Buffer | null> {
+  let handle: FileHandle;
+  try {
+    handle = await open(file, 'r');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw error;
+  }
+  try {
+    const { size } = await handle.stat();
+    const bytes = Buffer.alloc(Math.min(size, mostBytes));
+    const { bytesRead } = await handle.read(bytes, 0, bytes.length, size - bytes.length);
+    return bytes.subarray(0, bytesRead);
+  } finally {
+    await handle.close();
+  }
 }
 
 /** A run id or step path as one file name: no separator, nothing hidden, readable, never too long. */

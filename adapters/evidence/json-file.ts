@@ -8,7 +8,12 @@ import { isJsonObject, type JsonObject } from '../../core/json.js';
 
 /** Replaces the file; whole or not at all, and on the disk before it returns. */
 export async function writeJson(file: string, value: object): Promise<void> {
-  await replace(file, await writeTemporary(file, value));
+  await writeText(file, toText(value));
+}
+
+/** As `writeJson`, for any text. */
+export async function writeText(file: string, text: string): Promise<void> {
+  await replace(file, await writeTemporary(file, text));
   await syncFolder(path.dirname(file));
 }
 
@@ -58,7 +63,7 @@ async function replace(file: string, temporary: string): Promise<void> {
 
 /** Makes the file, durable when it returns; false, and nothing changed, when it is there already. */
 export async function createJson(file: string, value: object): Promise<boolean> {
-  const temporary = await writeTemporary(file, value);
+  const temporary = await writeTemporary(file, toText(value));
   try {
     // Unlike a rename it fails when the name is taken, and unlike an exclusive open it is never half a file.
     await link(temporary, file);
@@ -93,11 +98,11 @@ function parse(text: string, file: string): unknown {
   }
 }
 
-async function writeTemporary(file: string, value: object): Promise<string> {
+async function writeTemporary(file: string, text: string): Promise<string> {
   const temporary = `${file}.${randomUUID()}.tmp`;
   const handle = await openNew(temporary);
   try {
-    await handle.writeFile(toText(value));
+    await handle.writeFile(text);
     await handle.sync();
   } catch (error) {
     // On a full disk each try would leave one behind.

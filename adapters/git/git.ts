@@ -33,6 +33,17 @@ export interface TrackedChange {
   readonly after: string | null;
 }
 
+/** A path at which a tree differs from its commit, with git's ids of the content; `bytes` are those before. Null: no file. */
+interface ChangedFile {
+  readonly path: string;
+  readonly before: {
+    readonly mode: string;
+    readonly object: string;
+    readonly bytes: Buffer;
+  } | null;
+  readonly after: { readonly mode: string; readonly object: string } | null;
+}
+
 /** What a failed or successful try of a patch on a clean checkout of its commit gave. */
 type PatchTrial = { readonly tree: string } | { readonly reason: string };
 
@@ -73,6 +84,8 @@ export interface Git {
   ): Promise<Checkout>;
   /** Where a tree of this workspace differs from its commit, sorted by path. */
   changes(workspace: Checkout, signal?: AbortSignal): Promise<TrackedChange[]>;
+  /** The same, with what stood there before: what a patch of the workspace applies to. */
+  changedFiles(workspace: Checkout, signal?: AbortSignal): Promise<ChangedFile[]>;
   /** Files that are neither tracked nor ignored. */
   untracked(workspace: Checkout, signal?: AbortSignal): Promise<string[]>;
   /** The unified diff from the commit to `workspace.tree`, made as protocol 3.5 says. */
@@ -117,6 +130,7 @@ export function createGit({ stateDir, searchPath = STANDARD_PATH, runCommand }: 
     writeTracked: (workspace, files, signal) =>
       surviveLoss(() => git.writeTracked(workspace, files, signal)),
     changes: (workspace, signal) => surviveLoss(() => git.changes(workspace, signal)),
+    changedFiles: (workspace, signal) => surviveLoss(() => git.changedFiles(workspace, signal)),
     untracked: (workspace, signal) => surviveLoss(() => git.untracked(workspace, signal)),
     diff: (workspace, signal) => surviveLoss(() => git.diff(workspace, signal)),
     tryPatch: (workspace, patch, signal) =>
@@ -244,6 +258,22 @@ function createOperations(runGit: RunGit, folders: ReturnType<typeof createWorks
         before: before.get(file)?.mode ?? null,
         after: after.get(file)?.mode ?? null,
       }));
+    },
+
+    async changedFiles(workspace, signal) {
+      const content = await contentOf(workspace, signal);
+      const before = await content.entries(workspace.commit);
+      const after = await content.entries(workspace.tree);
+      const files: ChangedFile[] = [];
+      for (const file of changedPaths(before, after)) {
+        const was = before.get(file);
+        files.push({
+          path: file,
+          before: was === undefined ? null : { ...was, bytes: await content.blob(was.object) },
+          after: after.get(file) ?? null,
+        });
+      }
+      return files;
     },
 
     async untracked(workspace, signal) {

@@ -2,3 +2,4 @@
 export { probeContainment } from '../../host/containment.js';
 export { assertLocalDisk } from '../../host/disk.js';
 export { openHostId } from '../../host/host-id.js';
+export { readBuild } from '../../host/read-build.js';

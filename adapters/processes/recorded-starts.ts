@@ -2,12 +2,19 @@
 import { readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import type { HostProgramSpec } from '../../core/host-protocol.js';
+import type { JsonObject } from '../../core/json.js';
 import { stepFolderName } from '../../core/step-folder.js';
 import { look } from '../../host/process-table.js';
 import { hostFolder } from '../../host/host-folder.js';
 import { programFiles, startsOf } from '../../host/program-files.js';
 import { isEntry, readIndex } from '../../host/program-index.js';
-import { readEnding, readExit, readOwner, readSpec } from '../../host/program-records.js';
+import {
+  readEnding,
+  readExit,
+  readOwner,
+  readSpec,
+  toProgramEnd,
+} from '../../host/program-records.js';
 
 export { readCut } from '../../host/output-limit.js';
 
@@ -105,6 +112,17 @@ export async function readLivePrograms(
     live.push({ ...recorded, pid });
   }
   return live.sort((a, b) => a.startedAtMs - b.startedAtMs);
+}
+
+/** What a start was asked to run, and how it ended as far as is known; the environment by its names alone. */
+export function readStartRecord({ root }: RecordedStart): JsonObject {
+  // A digest of values that may be secret could be tried out.
+  const { envSha256: _values, ...spec } = readSpec(root) ?? { envSha256: '' };
+  const owner = readOwner(root);
+  const ending = owner === null ? null : readEnding(root, owner.marker);
+  return JSON.parse(
+    JSON.stringify({ spec, exit: readExit(root), end: toProgramEnd(ending) }),
+  ) as JsonObject;
 }
 
 /** The Temporal server that a start's program was started for; null when it is not on record. */

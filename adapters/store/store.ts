@@ -22,6 +22,8 @@ export interface Store {
   putBytes(bytes: Uint8Array | string): Promise<FileRef>;
   /** Absolute path of the bytes, to read only. Throws FILE_MISSING, or FILE_CHANGED when the size differs. */
   locate(ref: FileRef): Promise<string>;
+  /** The file with this digest; null when the store has none. */
+  find(sha256: string): Promise<FileRef | null>;
   /** The bytes, compared with their digest. Throws FILE_MISSING, FILE_CHANGED. */
   read(ref: FileRef): Promise<Buffer>;
 }
@@ -103,6 +105,12 @@ export function createFolderStore(folder: string): Store {
         );
       }
       return file;
+    },
+
+    async find(sha256) {
+      const found = await stat(place(sha256)).catch(() => null);
+      if (found === null || !found.isFile()) return null;
+      return { uri: `store:${sha256}`, sha256, sizeBytes: found.size };
     },
 
     async read(ref) {

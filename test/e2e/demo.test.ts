@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
@@ -14,6 +14,7 @@ interface Shown {
   readonly outputs: Record<string, unknown>;
   readonly steps: ReadonlyArray<{ path: string; uses: string; status: string; attempts: number }>;
   readonly evidence: string;
+  readonly bundle: string;
 }
 
 interface Demo extends Shown {
@@ -78,6 +79,31 @@ describe('adit demo', () => {
     );
     const listed = await adit(['list', '--json'], { stateDir: stateOfDemo() });
     expect(listed.stdout).toContain(demo.runId);
+  });
+
+  test('leaves a bundle that is authentic by the root in its result, elsewhere and offline', async () => {
+    const file = path.join(folder, 'round.tar');
+    const written = await adit(['bundle', demo.runId, '--out', file, '--json'], {
+      stateDir: stateOfDemo(),
+    });
+    expect(JSON.parse(written.stdout)).toMatchObject({ root: demo.bundle, absent: [] });
+    const elsewhere = { stateDir: path.join(folder, 'elsewhere') };
+    const verified = await adit(['verify', file, '--root', demo.bundle, '--json'], elsewhere);
+    expect(verified.exitCode).toBe(0);
+    const { checks, ...found } = JSON.parse(verified.stdout) as {
+      checks: { check: string; result: string }[];
+    };
+    expect(found).toMatchObject({ verdict: 'authentic', runId: demo.runId, problems: [] });
+    expect(checks.filter(({ result }) => result !== 'passed')).toEqual([]);
+    expect(new Set(checks.map(({ check }) => check))).toEqual(
+      new Set(['measurement', 'patch', 'gate', 'submission', 'acceptance', 'proof']),
+    );
+    const token = await readFile(path.join(stateOfDemo(), 'devnet', 'publish-token'), 'utf8');
+    expect((await readFile(file)).includes(token.trim())).toBe(false);
+    expect((await adit(['verify', file, '--root', '0'.repeat(64)], elsewhere)).exitCode).toBe(1);
+    // A file that is there is never replaced.
+    const again = await adit(['bundle', demo.runId, '--out', file], { stateDir: stateOfDemo() });
+    expect(again.stderr).toContain('is there already');
   });
 
   test('leaves nothing running', async () => {

@@ -33,6 +33,9 @@ export function createStepRig(env: Record<string, string> = {}): StepRig {
     settings: loadSettings({ ADIT_STATE_DIR: stateDir, ...env }, stateDir),
     store: createFolderStore(path.join(stateDir, 'store')),
     evidence: createEvidence(stateDir),
+    get bundles(): Adapters['bundles'] {
+      throw notUsed('bundles');
+    },
     git: createGit({
       stateDir,
       searchPath: process.env['PATH'] ?? '',

@@ -3,6 +3,7 @@ import path from 'node:path';
 import { WorkflowFailedError } from '@temporalio/client';
 import { workflowMetadataQuery } from '@temporalio/workflow';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { readChain } from '../../adapters/bundle/chain.js';
 import { NotYet, StepError } from '../../core/error.js';
 import type { Plan, PlanStep } from '../../core/plan.js';
 import type { RunView } from '../../core/run-view.js';
@@ -68,10 +69,15 @@ describe.each([
         expect(attributes).toEqual(
           expect.arrayContaining(['AditStage=succeeded', 'AditVerdict=succeeded']),
         );
+        const evidence = path.join(runs.folder, 'runs', handle.workflowId);
         const record = JSON.parse(
-          await readFile(path.join(runs.folder, 'runs', handle.workflowId, 'run.json'), 'utf8'),
+          await readFile(path.join(evidence, 'run.json'), 'utf8'),
         ) as unknown;
-        expect(record).toEqual(view);
+        const { bundle, ...ended } = view;
+        expect(record).toEqual(ended);
+        const chain = readChain(await readFile(path.join(evidence, 'bundle.chain')));
+        expect(chain).toMatchObject({ root: bundle, problems: [] });
+        expect(chain.records.find(({ name }) => name === 'run')?.value).toEqual(ended);
       },
     );
   });

@@ -18,7 +18,9 @@ import { z } from 'zod';
 import type { Adapters } from '../../activities/adapters.js';
 import { createActivities, createRecordActivity } from '../../activities/boundary.js';
 import { defineStep, type StepContext, type StepType } from '../../activities/step-type.js';
+import { createBundles } from '../../adapters/bundle/seal-bundle.js';
 import { createEvidence } from '../../adapters/evidence/evidence.js';
+import { createFolderStore } from '../../adapters/store/store.js';
 import type { Plan } from '../../core/plan.js';
 import type { RunState } from '../../core/run-state.js';
 import type { RunView, StepView } from '../../core/run-view.js';
@@ -115,7 +117,14 @@ async function withRun(
 ): Promise<void> {
   const taskQueue = `test-${randomBytes(4).toString('hex')}`;
   const evidence = createEvidence(parts.folder);
-  const adapters = { evidence } as Adapters;
+  const bundles = createBundles({
+    stateDir: parts.folder,
+    store: createFolderStore(path.join(parts.folder, 'store')),
+    evidence,
+    mask: (text) => text,
+    build: 'test',
+  });
+  const adapters = { evidence, bundles } as Adapters;
   const worker = await Worker.create({
     connection: parts.native,
     taskQueue,

@@ -1,0 +1,222 @@
+/**
+ * Writes the chain of a run's bundle into its evidence folder, when the run has ended.
+ *
+ * Invariants:
+ * 1. It copies no file: the chain names each by its digest, and the store has the bytes.
+ * 2. The same records make the same chain: no time and no chance goes into it, so a second try changes nothing.
+ * 3. What this machine does not have is named all the same, and missing later on.
+ * 4. Every record is masked before it is digested.
+ */
+import { open } from 'node:fs/promises';
+import { arch, platform } from 'node:os';
+import { setImmediate } from 'node:timers/promises';
+import type { FileRef } from '../../compiler/values.js';
+import { jsonSizeBytes } from '../../core/json-size.js';
+import type { Json, JsonObject } from '../../core/json.js';
+import type { Plan } from '../../core/plan.js';
+import type { RunView } from '../../core/run-view.js';
+import type { Evidence } from '../evidence/evidence.js';
+import { readRecordedStarts, readStartRecord } from '../processes/recorded-starts.js';
+import type { Store } from '../store/store.js';
+import { writeChain, type BundleFile, type BundleRecord, type RecordKind } from './chain.js';
+import { maskJson, withTokenForms, type Mask } from './masked-json.js';
+import { addNamedFiles, type NamedFiles } from './named-files.js';
+
+/** Outputs beyond this are left to the evidence folder; each step is still named. */
+const MAX_RECORDS_BYTES = 48 * 1024 * 1024;
+/** A file that names others is read up to this size. */
+const MAX_LIST_BYTES = 16 * 1024 * 1024;
+/** How much of the output of a program that failed is kept: its end. */
+const LOG_TAIL_BYTES = 256 * 1024;
+
+export interface Bundles {
+  /** Writes the chain of a run that has ended, and returns its root. The same end makes the same root. */
+  seal(end: { readonly view: RunView; readonly plan: Plan }): Promise<{ readonly root: string }>;
+}
+
+export interface BundleOptions {
+  readonly stateDir: string;
+  readonly store: Store;
+  readonly evidence: Evidence;
+  /** Masks secrets in a text. */
+  readonly mask: Mask;
+  /** Version of Adit. */
+  readonly build: string;
+}
+
+export function createBundles(options: BundleOptions): Bundles {
+  const { evidence } = options;
+  const mask = withTokenForms(options.mask);
+  return {
+    async seal({ view, plan }) {
+      const records: BundleRecord[] = [];
+      let sizeBytes = 0;
+      const add = async (record: RecordKind, name: string, raw: object): Promise<void> => {
+        // A run of thousands of steps must not hold up the others of this worker.
+        if (records.length % 100 === 99) await setImmediate();
+        const value = maskJson(raw as JsonObject, mask);
+        const bytes = jsonSizeBytes(value);
+        const fits = sizeBytes + bytes <= MAX_RECORDS_BYTES;
+        sizeBytes += fits ? bytes : 0;
+        records.push({
+          record,
+          name: mask(name),
+          value: fits ? value : { leftOut: 'the bundle is full', sizeBytes: bytes },
+        });
+      };
+      const machine = { os: platform(), arch: arch() };
+      await add('environment', 'environment', {
+        adit: options.build,
+        node: process.versions.node,
+        machine,
+      });
+      await add('plan', 'plan', plan);
+      await add('run', 'run', view);
+      for (const effect of await sortedEffects(evidence, view.roundId))
+        await add('effect', effect.stepPath, effect);
+      for (const [name, part] of await readParts(evidence, view)) await add('part', name, part);
+      for (const step of await readSteps(evidence, view))
+        await add('step', String(step['path']), { ...step });
+      for (const { name, value } of await readPrograms(options, view, mask))
+        await add('program', name, value);
+
+      const files = await namedFiles(records, options.store);
+      const { runId, roundId, pipeline, status } = view;
+      const { text, root } = writeChain({ runId, roundId, pipeline, status }, [
+        ...records,
+        ...files,
+      ]);
+      await evidence.writeChain(runId, text);
+      return { root };
+    },
+  };
+}
+
+async function sortedEffects(evidence: Evidence, roundId: string) {
+  const effects = await evidence.readEffects(roundId);
+  // The builds before kept no path with what was meant; those are in no order of their own.
+  return effects
+    .filter(({ stepPath }) => stepPath !== '')
+    .sort((a, b) => compare(a.stepPath, b.stepPath));
+}
+
+/** The views of the parts that the run's own view, or that of a part, names. */
+async function readParts(evidence: Evidence, view: RunView): Promise<[string, JsonObject][]> {
+  const found: [string, JsonObject][] = [];
+  const wanted = partsOf(view.steps);
+  for (let name = wanted.shift(); name !== undefined; name = wanted.shift()) {
+    const part = await evidence.readPart(view.runId, name).catch(() => null);
+    if (part === null) continue;
+    found.push([name, part]);
+    const steps = part['steps'];
+    if (Array.isArray(steps)) wanted.push(...partsOf(steps as unknown as RunView['steps']));
+  }
+  return found.sort(([a], [b]) => compare(a, b));
+}
+
+function partsOf(steps: RunView['steps']): string[] {
+  return steps
+    .filter(({ part, uses }) => part === true || uses === 'pipeline')
+    .map(({ path }) => path);
+}
+
+/**
+ * The last record of each step: this run's own, else, where it was taken over from an earlier run of the round, that
+ * run's, which says so.
+ */
+async function readSteps(evidence: Evidence, view: RunView): Promise<JsonObject[]> {
+  const steps = new Map<string, JsonObject>();
+  for (const runId of [...(await earlierRuns(evidence, view)), view.runId]) {
+    for (const step of await evidence.readSteps(runId)) {
+      const stepPath = step['path'];
+      if (typeof stepPath !== 'string') continue;
+      const isOwn = runId === view.runId;
+      if (isOwn) steps.set(stepPath, step);
+      else if (step['status'] === 'succeeded') steps.set(stepPath, { ...step, ofRun: runId });
+    }
+  }
+  return [...steps.values()].sort((a, b) => compare(String(a['path']), String(b['path'])));
+}
+
+/** The runs of the round before this one that left something here, the oldest first. */
+async function earlierRuns(evidence: Evidence, view: RunView): Promise<string[]> {
+  if (view.roundId === view.runId) return [];
+  const names = (await evidence.listRuns()).filter(
+    (name) => name.startsWith(`${view.pipeline}-`) && name >= view.roundId && name !== view.runId,
+  );
+  const found: string[] = [];
+  for (const name of names.sort()) {
+    const ended = await evidence.readRun(name).catch(() => null);
+    if (ended?.['roundId'] === view.roundId && ended['runId'] === name) found.push(name);
+  }
+  return found;
+}
+
+async function readPrograms(
+  { stateDir, store }: BundleOptions,
+  view: RunView,
+  mask: Mask,
+): Promise<{ readonly name: string; readonly value: JsonObject }[]> {
+  const paths = view.steps.map(({ path }) => path);
+  const programs: { name: string; value: JsonObject }[] = [];
+  for (const start of await readRecordedStarts(stateDir, view.runId, paths)) {
+    const record = readStartRecord(start);
+    const code = (record['exit'] as { code?: Json } | null)?.code;
+    // What ended well gave its output to its step.
+    const log = code === 0 ? null : await keepTail(start.log, store, mask);
+    programs.push({
+      name: `${start.stepPath}, start ${start.start}`,
+      value: { ...record, ...(log === null ? {} : { logTail: { ...log } }) },
+    });
+  }
+  return programs;
+}
+
+async function keepTail(file: string, store: Store, mask: Mask): Promise<FileRef | null> {
+  const handle = await open(file, 'r').catch(() => null);
+  if (handle === null) return null;
+  try {
+    const { size } = await handle.stat();
+    const bytes = Buffer.alloc(Math.min(size, LOG_TAIL_BYTES));
+    const { bytesRead } = await handle.read(bytes, 0, bytes.length, size - bytes.length);
+    return await store.putBytes(mask(bytes.subarray(0, bytesRead).toString('utf8')));
+  } finally {
+    await handle.close();
+  }
+}
+
+/** The files that records name, and those that these name in turn. */
+async function namedFiles(records: readonly BundleRecord[], store: Store): Promise<BundleFile[]> {
+  const found: NamedFiles = {
+    files: new Map(),
+    digests: new Set(),
+    hinted: new Set(),
+  };
+  for (const { value } of records) addNamedFiles(value, found);
+  // One that names another adds to them meanwhile.
+  for (const sha256 of found.hinted) {
+    const ref = await store.find(sha256);
+    const list = ref === null ? null : await readList(ref, store);
+    if (list !== null) addNamedFiles(list, found);
+  }
+  for (const sha256 of [...found.hinted, ...found.digests]) {
+    const ref = found.files.has(sha256) ? null : await store.find(sha256);
+    if (ref === null) continue;
+    found.files.set(sha256, { file: sha256, sizeBytes: ref.sizeBytes, role: 'evidence' });
+  }
+  return [...found.files.values()];
+}
+
+/** Null for what is not there, or is no JSON. */
+async function readList(ref: FileRef, store: Store): Promise<Json | null> {
+  if (ref.sizeBytes > MAX_LIST_BYTES) return null;
+  try {
+    return JSON.parse((await store.read(ref)).toString('utf8')) as Json;
+  } catch {
+    return null;
+  }
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
