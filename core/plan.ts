@@ -85,8 +85,8 @@ export interface ActivityStep extends StepBase {
 
 export interface StepOptions {
   /**
-   * Time for the whole step, in milliseconds: since its first attempt, or, of a step that runs a program, run time of
-   * the program. Waiting for a person or a device does not count.
+   * Time for the whole step, in milliseconds: since its first attempt was scheduled, or, of a step that runs a program, run
+   * time of the program. Waiting for a person or a device does not count.
    */
   readonly timeoutMs: number;
   /** Time for one attempt, in milliseconds. */

@@ -10,6 +10,8 @@ export interface GivenUp {
 export class Abandonment {
   #isGiven: boolean;
   readonly #interested = new Set<() => void>();
+  /** What is to be told when a scope is cancelled. */
+  readonly #inScopes = new WeakMap<CancellationScope, Set<() => void>>();
 
   /** `isGiven`: it was said to an earlier execution of the run. */
   constructor(isGiven = false) {
@@ -45,9 +47,23 @@ export class Abandonment {
     const stop = this.tell(() => {
       if (scope.consideredCancelled) body();
     });
+    const interested = this.#interestedIn(scope);
+    interested.add(body);
+    return () => {
+      stop();
+      interested.delete(body);
+    };
+  }
+
+  /** One look-out for each scope: one for each step would stay with the scope of the run until its end. */
+  #interestedIn(scope: CancellationScope): Set<() => void> {
+    const known = this.#inScopes.get(scope);
+    if (known !== undefined) return known;
+    const interested = new Set<() => void>();
+    this.#inScopes.set(scope, interested);
     scope.cancelRequested.catch(() => {
-      if (this.#isGiven) body();
+      if (this.#isGiven) for (const tell of interested) tell();
     });
-    return stop;
+    return interested;
   }
 }

@@ -14,14 +14,20 @@ export interface Comparison {
   readonly byHand: readonly number[];
 }
 
-/** Both functions run once first, uncounted, and return what they took; the order turns with each pair. */
+/**
+ * Both functions return what they took; the order turns with each pair. `warmUps`: how often both run first, uncounted,
+ * so that neither is measured while its code is still being compiled.
+ */
 export async function comparePairs(
   count: number,
   runAdit: () => Promise<number>,
   runByHand: () => Promise<number>,
+  { warmUps = 1 } = {},
 ): Promise<Comparison> {
-  await runAdit();
-  await runByHand();
+  for (let done = 0; done < warmUps; done += 1) {
+    await runAdit();
+    await runByHand();
+  }
   const adit: number[] = [];
   const byHand: number[] = [];
   for (let pair = 0; pair < count; pair += 1) {
