@@ -35,6 +35,7 @@ const COMMANDS = [
   'kill',
   'list',
   'logs',
+  'plan',
   'prune',
   'ps',
   'release',
@@ -85,6 +86,36 @@ describe('adit without its build', () => {
     });
     expect(result.exitCode).toBe(2);
     expect(result.stderr).toContain('npm run build');
+  });
+});
+
+describe('adit plan', () => {
+  test('of a file shows every step, and leaves no trace', async () => {
+    const own = path.join(folder, 'untouched');
+    const file = await pipelineFile(
+      'planned.yaml',
+      'pipeline: planned\ninputs: { word: { type: string } }\nsteps:\n  - { id: say, uses: process.run, with: { command: "echo ${{ inputs.word }}" } }\n',
+    );
+    const { stdout, exitCode } = await adit(['plan', file, '--input', 'word=hello'], {
+      stateDir: own,
+    });
+    expect(exitCode).toBe(0);
+    expect(stdout).toMatch(/^runs\s+say\s+process\.run\s+host of the run, program/m);
+    expect(stdout).toContain('command=echo hello');
+    expect(stdout).toContain('there is no server');
+    expect(await readdir(own).catch(() => null)).toBeNull();
+  });
+
+  test('without what it needs is wrong usage', async () => {
+    for (const args of [
+      ['plan'],
+      ['plan', '--retry', 'x', '--until', 'a'],
+      ['plan', 'f', '--from', 'a'],
+    ])
+      expect((await adit(args, { stateDir })).exitCode).toBe(2);
+    const unknown = await adit(['plan', '--retry', 'no-such-run', '--json'], { stateDir });
+    expect(unknown.exitCode).toBe(1);
+    expect(JSON.parse(unknown.stdout)).toMatchObject({ error: { code: 'RUN_NOT_FOUND' } });
   });
 });
 
