@@ -52,6 +52,14 @@ describe('the expected time', () => {
     });
   });
 
+  test('of turns with a least time between them counts the pauses', () => {
+    const list = preview(`  - repeat: { limit: 3, every: 1m }
+    steps:
+      - { id: look, uses: process.run, with: { command: a } }
+`);
+    expect(expectedTime(list, past({ '[0]#*/look process.run': 1_000 })).ms).toBe(121_000);
+  });
+
   test('of a block that runs nobody knows how often is that which it took as a whole', () => {
     const [settled] = preview(`  - id: settled
     repeat: { limit: 60, until: steps.look.outputs.done }

@@ -45,17 +45,24 @@ function timeOfStep(step: PlannedStep, past: PastTimes): ExpectedTime {
   if (!isCounted) return whole;
   // What runs in place of a failure is not foreseen.
   const foreseen = step.blocks.filter(({ title }) => !title.startsWith('catch'));
-  return inSequence(foreseen.map((block) => timeOfBlock(block, past)));
+  const { everyMs = 0 } = step.limits;
+  return inSequence(foreseen.map((block) => timeOfBlock(block, past, everyMs)));
 }
 
-function timeOfBlock({ order, atOnce, steps }: PlannedBlock, past: PastTimes): ExpectedTime {
+/** `everyMs` is the least time from one turn to the next. */
+function timeOfBlock(
+  { order, atOnce, steps }: PlannedBlock,
+  past: PastTimes,
+  everyMs = 0,
+): ExpectedTime {
   const parts = steps.map((step) => ({ step, time: timeOfStep(step, past) }));
   const neverRan = parts.flatMap(({ time }) => time.neverRan);
   const room = order === 'parallel' ? (atOnce ?? steps.length) : 1;
   const [only] = parts;
   if (only !== undefined && parts.length === 1) {
     const turns = Math.ceil((only.step.times ?? 1) / Math.max(1, room));
-    return { ms: only.time.ms * turns, neverRan };
+    const { ms } = only.time;
+    return { ms: turns === 0 ? 0 : ms + Math.max(ms, everyMs) * (turns - 1), neverRan };
   }
   return { ms: sideBySideMs(parts, Math.max(1, room)), neverRan };
 }
@@ -120,10 +127,11 @@ export function gpuHours(steps: readonly PlannedStep[], past: PastTimes): GpuHou
       if (step.gpus > 0) {
         const ms = past.get(timeKey(step))?.ms;
         const { timeoutMs = 0 } = step.limits;
-        expected =
-          expected === null || ms === undefined || often === null
-            ? null
-            : expected + (step.gpus * ms * often) / HOUR_MS;
+        if (often !== 0)
+          expected =
+            expected === null || ms === undefined || often === null
+              ? null
+              : expected + (step.gpus * ms * often) / HOUR_MS;
         atMost =
           atMost === null || most === null
             ? null
@@ -132,7 +140,9 @@ export function gpuHours(steps: readonly PlannedStep[], past: PastTimes): GpuHou
       for (const block of step.blocks) {
         for (const inner of block.steps) {
           const limit = inner.times ?? step.limits.iterations ?? null;
-          visit([inner], product(often, inner.times), product(most, limit));
+          // What runs in place of a failure is not foreseen, but it is within the limits.
+          const foreseen = block.title.startsWith('catch') ? 0 : inner.times;
+          visit([inner], product(often, foreseen), product(most, limit));
         }
       }
     }
@@ -142,5 +152,6 @@ export function gpuHours(steps: readonly PlannedStep[], past: PastTimes): GpuHou
 }
 
 function product(a: number | null, b: number | null): number | null {
+  if (a === 0 || b === 0) return 0;
   return a === null || b === null ? null : a * b;
 }

@@ -158,6 +158,13 @@ steps:
     expect(tell(steps, 'last').will).toBe('not_reached');
   });
 
+  test('ends behind a list that is told once for all where `until` is in one of its items', () => {
+    const names = Array.from({ length: 30 }, (_, index) => `n${index}`);
+    const steps = preview(planOf(WHOLE, { names }), { until: 'each#7/made' });
+    expect(tell(steps, 'each#*/made').will).toBe('runs');
+    expect(tell(steps, 'side').will).toBe('not_reached');
+  });
+
   test('tells what a condition that is not known yet decides, and what fails for certain', () => {
     const steps = preview(
       planOf(

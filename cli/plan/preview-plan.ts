@@ -4,6 +4,7 @@
  */
 import { catchInfix } from '../../core/inner-blocks.js';
 import type { Json, JsonObject } from '../../core/json.js';
+import { isInside } from '../../core/plan-paths.js';
 import type {
   ForeachStep,
   ParallelStep,
@@ -45,8 +46,11 @@ export function previewPlan(plan: Plan, options: PreviewOptions): PlannedStep[] 
 function previewList(steps: readonly PlanStep[], place: Place, walk: Walk): PlannedStep[] {
   return steps.map((step) => {
     const planned = previewStep(step, place, walk);
-    if (planned.path === walk.until && walk.ended === null)
-      walk.ended = `the run is to end behind ${planned.path}`;
+    // A block ends the run as well where what is inside of it was not come by.
+    const { until } = walk;
+    const isPassed =
+      until === planned.path || (until !== undefined && isInside(until, planned.path));
+    if (isPassed && walk.ended === null) walk.ended = `the run is to end behind ${planned.path}`;
     return planned;
   });
 }

@@ -69,9 +69,11 @@ const programs = [
   {
     name: 'plan',
     more: [
-      ...['task=some-task', 'train=true', 'summary=Better.'].flatMap((input) => ['--input', input]),
-      ...['--input', 'recipes=[{ name: one, edits: [{ path: a.py, find: a, replace: b }] }]'],
-    ],
+      'task=some-task',
+      'train=true',
+      'summary=Better.',
+      'recipes=[{ name: one, edits: [{ path: a.py, find: a, replace: b }] }]',
+    ].flatMap((input) => ['--input', input]),
     barMs: 600,
   },
 ];
