@@ -1,10 +1,10 @@
 /** All that there is to say of a plan, whichever way it was come by. */
-import type { Settings } from '../../adapters/settings/settings.js';
 import { readHold } from '../../adapters/evidence/effect-hold.js';
 import type { ServerFlags } from '../../adapters/temporal-server/choose-server.js';
 import type { Plan } from '../../core/plan.js';
 import { holdWords } from '../effect-hold.js';
 import { hasEffect } from '../round-lock.js';
+import type { Served } from '../session.js';
 import { expectedTime, gpuHours } from './expected-time.js';
 import { readPast } from './past-times.js';
 import type { PlannedRun } from './plan-json.js';
@@ -13,11 +13,11 @@ import type { PreviewOptions } from './walk.js';
 
 export async function describePlan(
   plan: Plan,
-  settings: Settings,
+  { settings, server }: Served,
   flags: ServerFlags,
   about: Pick<PlannedRun, 'file' | 'retry'> & { readonly preview: PreviewOptions },
 ): Promise<PlannedRun> {
-  const past = await readPast(plan.pipeline, settings.stateDir, flags);
+  const past = await readPast(plan.pipeline, { stateDir: settings.stateDir, server, flags });
   const steps = previewPlan(plan, about.preview);
   const hold = hasEffect(plan) ? await readHold(settings.stateDir).catch(() => null) : null;
   return {

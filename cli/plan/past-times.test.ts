@@ -1,4 +1,5 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+import { mkdir, mkdtemp, open, rm, symlink, writeFile } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -9,7 +10,6 @@ let stateDir: string;
 
 beforeEach(async () => {
   stateDir = await mkdtemp(path.join(tmpdir(), 'adit-past-'));
-  delete process.env['TEMPORAL_ADDRESS'];
 });
 
 afterEach(() => rm(stateDir, { recursive: true, force: true }));
@@ -42,8 +42,16 @@ async function record(runId: string, recorded: Recorded): Promise<void> {
   );
 }
 
+/** What is known with the server at `address`, or without one. */
+const look = (address?: string) =>
+  readPast('one', {
+    stateDir,
+    server: address === undefined ? null : { address },
+    flags: address === undefined ? {} : { address },
+  });
+
 const timeOf = async (): Promise<object | undefined> =>
-  (await readPast('one', stateDir, {})).times.get('each#*/a process.run');
+  (await look()).times.get('each#*/a process.run');
 
 test('a time is the median of what succeeded in the runs of this very pipeline, each once', async () => {
   await record('one-20260101-100000-aaaa', { seconds: 10 });
@@ -64,20 +72,29 @@ test('a damaged record is passed over, and the newest runs count', async () => {
     });
   await record('one-20270101-100000-aaaa', { seconds: 5, from: 100 });
   await writeFile(path.join(stateDir, 'runs', 'one-20270101-100000-aaaa', 'run.json'), '{ "runId"');
-  expect(await readPast('one', stateDir, {})).toMatchObject({
+  expect(await look()).toMatchObject({
     runs: 10,
     source: 'evidence',
     remark: null,
   });
 });
 
-test('without a past run and without a server nothing is known, and it says so', async () => {
-  expect(await readPast('one', stateDir, {})).toEqual({
-    times: new Map(),
-    runs: 0,
-    source: null,
-    remark: 'No past run is in the evidence folder, and there is no server.',
-  });
+test('a record that is no file, or too large to be read soon, is passed over', async () => {
+  await record('one-20260101-100000-aaaa', { seconds: 7 });
+  const recordOf = async (runId: string): Promise<string> => {
+    await mkdir(path.join(stateDir, 'runs', runId), { recursive: true });
+    return path.join(stateDir, 'runs', runId, 'run.json');
+  };
+  execFileSync('mkfifo', [await recordOf('one-20260101-100001-aaaa')]);
+  await symlink('/dev/zero', await recordOf('one-20260101-100002-aaaa'));
+  const large = await open(await recordOf('one-20260101-100003-aaaa'), 'w');
+  await large.truncate(1024 ** 4);
+  await large.close();
+  expect(await look()).toMatchObject({ runs: 1, remark: null });
+});
+
+test('where no server is that could know more, a pipeline without a past run has never run', async () => {
+  expect(await look()).toEqual({ times: new Map(), runs: 0, source: 'evidence', remark: null });
 });
 
 test('a server that never answers is not waited for', async () => {
@@ -85,7 +102,7 @@ test('a server that never answers is not waited for', async () => {
   await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
   const { port } = silent.address() as AddressInfo;
   try {
-    const past = await readPast('one', stateDir, { address: `127.0.0.1:${port}` });
+    const past = await look(`127.0.0.1:${port}`);
     expect(past.remark).toContain('did not answer within 2 s');
   } finally {
     silent.close();

@@ -8,7 +8,7 @@ import { unknownRun } from '../follow-run.js';
 import { bindPlan, readGivenInputs, type GivenInputs, type LoadedPipeline } from '../load-plan.js';
 import { readRecordedRetry, readRetry, type Retry } from '../retry-basis.js';
 import { evidenceRoots } from '../run-record.js';
-import { openSession } from '../session.js';
+import { openSession, type Served } from '../session.js';
 import { describePlan } from './describe-plan.js';
 import type { PlannedRun } from './plan-json.js';
 import { runAnew } from './run-anew.js';
@@ -17,9 +17,10 @@ import type { PreviewOptions } from './walk.js';
 export async function planRetry(
   runId: string,
   loaded: LoadedPipeline | null,
-  settings: Settings,
+  served: Served,
   options: PlanOptions,
 ): Promise<PlannedRun> {
+  const { settings } = served;
   const { retry, source, remark } = await findRetry(runId, settings, options);
   const { plan, roundId, before, state } = retry;
   const preview: PreviewOptions = { taskQueue: settings.taskQueue, nowMs: Date.now() };
@@ -29,12 +30,12 @@ export async function planRetry(
     const anew = bindPlan(loaded, inputsLike(plan, loaded, options), plan.network);
     const change = findChange(plan, anew);
     if (change !== null) {
-      const planned = await describePlan(anew, settings, options, { file, retry: told, preview });
+      const planned = await describePlan(anew, served, options, { file, retry: told, preview });
       return { ...planned, steps: runAnew(planned.steps, change) };
     }
   }
   const target = options.from === undefined ? null : findStepPath(plan, options.from);
-  return describePlan(plan, settings, options, {
+  return describePlan(plan, served, options, {
     file,
     retry: told,
     preview: {

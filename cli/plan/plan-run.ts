@@ -7,25 +7,27 @@ import { CliFailure, EXIT } from '../failure.js';
 import { bindPlan, loadPipeline, readGivenInputs, type LoadedPipeline } from '../load-plan.js';
 import { note, printJson } from '../output.js';
 import { readRunTerms } from '../run-terms.js';
-import { readServedSettings } from '../session.js';
+import { readServed, type Served } from '../session.js';
 import { describePlan } from './describe-plan.js';
+import { maskPlannedRun } from './mask-planned-run.js';
 import { toPlanJson, type PlannedRun } from './plan-json.js';
 
 export async function planRun(file: string | undefined, options: PlanOptions): Promise<void> {
   assertUsage(file, options);
   const loaded = file === undefined ? null : await loadPipeline(file);
   if (loaded !== null && loaded.warnings !== '') note(`${loaded.warnings}\n`);
-  const settings = await readServedSettings(options);
+  const served = await readServed(options);
   const planned =
     options.retry === undefined
-      ? await planFile(loaded, settings, options)
-      : await (await import('./plan-retry.js')).planRetry(options.retry, loaded, settings, options);
+      ? await planFile(loaded, served, options)
+      : await (await import('./plan-retry.js')).planRetry(options.retry, loaded, served, options);
+  const shown = maskPlannedRun(planned, served.settings);
   if (options.json === true) {
-    printJson(toPlanJson(planned));
+    printJson(toPlanJson(shown));
     return;
   }
   const { printPlannedRun } = await import('./print-planned-run.js');
-  printPlannedRun(planned);
+  printPlannedRun(shown);
 }
 
 function assertUsage(file: string | undefined, options: PlanOptions): void {
@@ -54,9 +56,10 @@ function networkOf({ coordinatorUrl }: Settings): Plan['network'] {
 
 async function planFile(
   loaded: LoadedPipeline | null,
-  settings: Settings,
+  served: Served,
   options: PlanOptions,
 ): Promise<PlannedRun> {
+  const { settings } = served;
   if (loaded === null) throw new Error('There is no file.');
   const plan = bindPlan(loaded, readGivenInputs(options), networkOf(settings));
   const nowMs = Date.now();
@@ -66,7 +69,7 @@ async function planFile(
     nowMs,
   );
   const until = name === undefined ? null : findStepPath(plan, name);
-  return describePlan(plan, settings, options, {
+  return describePlan(plan, served, options, {
     file: loaded.file,
     retry: null,
     preview: { taskQueue: settings.taskQueue, nowMs, ...(until === null ? {} : { until }) },

@@ -179,12 +179,15 @@ function printTotals(run: PlannedRun): void {
 function timeWords({ past, time }: PlannedRun, asksPeople: boolean): string {
   const remark = past.remark === null ? '' : clean(past.remark);
   if (past.source === null) return `not known. ${remark}`;
+  if (past.runs === 0) {
+    const pauses = time.ms === 0 ? '' : `, with pauses of ${formatDuration(time.ms)}`;
+    return `never run${pauses}`;
+  }
   const words = [time.ms === 0 ? 'not known' : `about ${formatDuration(time.ms)}`];
   if (time.neverRan.length > 0)
     words.push(`and ${counted(time.neverRan.length, 'step')} that never ran`);
   if (asksPeople) words.push('without waiting for people');
-  const runs = past.runs === 0 ? 'no past run' : counted(past.runs, 'past run');
-  return `${words.join(', ')} (${runs}) ${remark}`.trim();
+  return `${words.join(', ')} (${counted(past.runs, 'past run')}) ${remark}`.trim();
 }
 
 function counted(count: number, what: string): string {

@@ -1,6 +1,6 @@
 /** The commands that steer runs: how far they go, decisions, approvals, further runs; by the built `adit` against a real server and worker. */
 import { existsSync } from 'node:fs';
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { adit } from '../support/cli.js';
@@ -16,7 +16,10 @@ afterAll(() => world.end());
 
 /** What `adit plan` says of the run that stopped behind `b`, by the worker, by the evidence, and by its times. */
 async function plansAsItRetries(runId: string): Promise<void> {
-  const before = await readdir(path.join(world.stateDir, 'runs'));
+  const file = path.join(world.folder, 'pipeline.yaml');
+  const changedFile = path.join(world.folder, 'changed.yaml');
+  await writeFile(changedFile, `${await readFile(file, 'utf8')}\n# Changed.\n`);
+  const before = await everythingThatIs(runId);
   const told = [
     { path: 'a', will: 'reused', reason: { code: 'kept' } },
     { path: 'b', will: 'reused', reason: { code: 'kept' } },
@@ -30,19 +33,9 @@ async function plansAsItRetries(runId: string): Promise<void> {
   const alone = await adit(['plan', '--retry', runId, '--json'], { stateDir: world.stateDir });
   expect(JSON.parse(alone.stdout)).toMatchObject({ retry: { source: 'evidence' }, steps: told });
 
-  const file = path.join(world.folder, 'pipeline.yaml');
   const same = await world.callJson('plan', file, '--retry', runId);
   expect(same).toMatchObject({ steps: told });
-  await writeFile(
-    path.join(world.folder, 'changed.yaml'),
-    `${await readFile(file, 'utf8')}\n# Changed.\n`,
-  );
-  const changed = await world.callJson(
-    'plan',
-    path.join(world.folder, 'changed.yaml'),
-    '--retry',
-    runId,
-  );
+  const changed = await world.callJson('plan', changedFile, '--retry', runId);
   expect(changed).toMatchObject({
     steps: told.map((step) => ({
       path: step.path,
@@ -61,7 +54,22 @@ async function plansAsItRetries(runId: string): Promise<void> {
     steps: [{ expected: { ms: expect.any(Number) } }, {}, { path: 'c', expected: null }],
   });
   expect(existsSync(`${world.stateDir}-2`)).toBe(false);
-  expect(await readdir(path.join(world.stateDir, 'runs'))).toEqual(before);
+  expect(await everythingThatIs(runId)).toEqual(before);
+}
+
+/** Every file of the state folder with its size and time, the run, and all runs of the server. */
+async function everythingThatIs(runId: string): Promise<unknown> {
+  const entries = await readdir(world.stateDir, { recursive: true, withFileTypes: true });
+  const files = entries
+    .filter((entry) => entry.isFile())
+    .map((entry) => path.join(entry.parentPath, entry.name))
+    .sort();
+  const stats = await Promise.all(files.map((file) => stat(file)));
+  return {
+    files: files.map((file, index) => [file, stats[index]?.size, stats[index]?.mtimeMs]),
+    run: await world.callJson('show', runId),
+    runs: await world.callJson('list'),
+  };
 }
 
 describe('adit run --until', () => {
