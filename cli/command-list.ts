@@ -41,6 +41,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     register: async (program) => (await import('./commands/test.js')).registerTest(program),
   },
   {
+    name: 'plan',
+    summary: 'Show what a run, or a retry, would do, and do nothing.',
+    register: async (program) => (await import('./commands/plan.js')).registerPlan(program),
+  },
+  {
     name: 'rehearse',
     summary: 'Run a pipeline on a local network with faults, and check what became of it.',
     register: async (program) => (await import('./commands/rehearse.js')).registerRehearse(program),

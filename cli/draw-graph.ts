@@ -4,7 +4,7 @@ import { catchInfix } from '../core/inner-blocks.js';
 import type { PlanStep } from '../core/plan.js';
 import { toPattern } from '../core/plan-paths.js';
 import type { StepStatus } from '../core/run-state.js';
-import { printExpression } from '../testing/expression-text.js';
+import { printExpression } from '../compiler/print-expression.js';
 import { clean } from './output.js';
 
 /** What is known of a step's path in a run. */

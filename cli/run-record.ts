@@ -95,14 +95,7 @@ export async function readRunFromServer(
   const status = toRunStatus(description.status.name);
   const end = status === 'running' ? null : await readEnd(handle, session);
   const view =
-    end === null
-      ? await queryView(session, runId)
-      : await withParts(
-          end,
-          async ({ path: part }) =>
-            (await readPartEnd(session, end.runId, part)) ??
-            (await recordedPart(roots, end.runId, part)),
-        );
+    end === null ? await queryView(session, runId) : await withPartEnds(session, end, roots);
   if (view !== null) return { view, evidence, ...more };
   // No worker answers, and the end says nothing of the steps: what was recorded on disk is the next best.
   const fallback = recorded?.view ?? emptyView(runId, memo);
@@ -123,6 +116,24 @@ export async function readRunFromServer(
     ...more,
     remark: 'No worker answers: the steps are as last recorded in the evidence folder.',
   };
+}
+
+/** How a closed run ended, its parts included; null when it left no word of that, or the server does not know it. */
+export async function readEndedRun(
+  session: Session,
+  runId: string,
+  roots: readonly string[],
+): Promise<RunView | null> {
+  const end = await readEnd(session.client.workflow.getHandle(runId), session);
+  return end === null ? null : withPartEnds(session, end, roots);
+}
+
+function withPartEnds(session: Session, end: RunView, roots: readonly string[]): Promise<RunView> {
+  return withParts(
+    end,
+    async ({ path: part }) =>
+      (await readPartEnd(session, end.runId, part)) ?? (await recordedPart(roots, end.runId, part)),
+  );
 }
 
 /** What the server says about a run; null when it does not know it. The workflows of others are no runs. */
@@ -212,7 +223,7 @@ export async function readRunFromEvidence(
     const evidence = createEvidence(root);
     const ended = await readable(evidence.readRun(runId));
     if (isRunView(ended)) {
-      const whole = await withParts(ended, ({ path: part }) => recordedPart([root], runId, part));
+      const whole = await withRecordedParts(ended, root);
       const bundle = (await readable(evidence.readBundleRoot(runId))) ?? null;
       const view = bundle === null ? whole : { ...whole, bundle };
       return { view, evidence: evidence.directory(runId) };
@@ -229,6 +240,16 @@ export async function readRunFromEvidence(
     };
   }
   return null;
+}
+
+/** How a run ended, its parts included, by one evidence folder; null when that does not tell. */
+export async function readRecordedEnd(root: string, runId: string): Promise<RunView | null> {
+  const ended = await readable(createEvidence(root).readRun(runId));
+  return isRunView(ended) ? withRecordedParts(ended, root) : null;
+}
+
+function withRecordedParts(ended: RunView, root: string): Promise<RunView> {
+  return withParts(ended, ({ path: part }) => recordedPart([root], ended.runId, part));
 }
 
 async function recordedPart(

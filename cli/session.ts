@@ -13,6 +13,12 @@ export interface Session {
   close(): Promise<void>;
 }
 
+/** The settings that hold for runs on a server, and that server; null without one. */
+export interface Served {
+  readonly settings: Settings;
+  readonly server: ServerChoice | null;
+}
+
 /** Adds the options by which a server is named. */
 export function addServerOptions(command: Command): Command {
   return command
@@ -39,17 +45,24 @@ export async function settingsOfServices({ variables }: Services): Promise<Setti
   return readSettings({ ...Object.fromEntries(env), ...variables }, variables['ADIT_STATE_DIR']);
 }
 
-/** The settings that hold for runs on the server which a command would choose; without a server the command's own. */
-export async function readServedSettings(flags: ServerFlags): Promise<Settings> {
+/** The server that a command would choose, and its settings; without one the command's own. Connects to nothing. */
+export async function readServed(flags: ServerFlags): Promise<Served> {
   const { chooseServer } = await import('../adapters/temporal-server/choose-server.js');
   const own = await readSettings();
   try {
-    const { services } = chooseServer({ flags, env: process.env, stateDir: own.stateDir });
-    return services === undefined ? own : await settingsOfServices(services);
+    const server = chooseServer({ flags, env: process.env, stateDir: own.stateDir });
+    const { services } = server;
+    return { settings: services === undefined ? own : await settingsOfServices(services), server };
   } catch (error) {
-    if ((error as { code?: unknown }).code === 'SERVER_NONE') return own;
+    if ((error as { code?: unknown }).code === 'SERVER_NONE')
+      return { settings: own, server: null };
     throw error;
   }
+}
+
+/** The settings that hold for runs on the server which a command would choose; without a server the command's own. */
+export async function readServedSettings(flags: ServerFlags): Promise<Settings> {
+  return (await readServed(flags)).settings;
 }
 
 /**

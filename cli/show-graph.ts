@@ -5,7 +5,7 @@ import type { Plan } from '../core/plan.js';
 import { drawGraph } from './draw-graph.js';
 import { loadPipeline } from './load-plan.js';
 import { note, printJson } from './output.js';
-import { readStart } from './retry-run.js';
+import { readStart } from './retry-basis.js';
 import { evidenceRoots, isPlan, type RunRecord } from './run-record.js';
 import { openSession, readSettings } from './session.js';
 import { showRun } from './show-run.js';

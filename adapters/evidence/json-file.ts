@@ -1,6 +1,6 @@
 /** JSON files that are whole or not there, whenever the machine stops. */
 import { randomUUID } from 'node:crypto';
-import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { constants, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { link, mkdir, open, readFile, rename, rm, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import { errorMessage } from '../../core/error.js';
@@ -81,7 +81,11 @@ export async function createJson(file: string, value: object): Promise<boolean> 
 export async function readJson(file: string): Promise<JsonObject | null> {
   let text: string;
   try {
-    text = await readFile(file, 'utf8');
+    // Who opens a pipe without a writer waits, and with that thread the end of the process.
+    text = await readFile(file, {
+      encoding: 'utf8',
+      flag: constants.O_RDONLY | constants.O_NONBLOCK,
+    });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
     throw error;

@@ -1,8 +1,9 @@
 /** The commands that steer runs: how far they go, decisions, approvals, further runs; by the built `adit` against a real server and worker. */
 import { existsSync } from 'node:fs';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { adit } from '../support/cli.js';
 import { openCliWorld, type CliWorld } from '../support/cli-world.js';
 
 let world: CliWorld;
@@ -12,6 +13,64 @@ beforeAll(async () => {
 });
 
 afterAll(() => world.end());
+
+/** What `adit plan` says of the run that stopped behind `b`, by the worker, by the evidence, and by its times. */
+async function plansAsItRetries(runId: string): Promise<void> {
+  const file = path.join(world.folder, 'pipeline.yaml');
+  const changedFile = path.join(world.folder, 'changed.yaml');
+  await writeFile(changedFile, `${await readFile(file, 'utf8')}\n# Changed.\n`);
+  const before = await everythingThatIs(runId);
+  const told = [
+    { path: 'a', will: 'reused', reason: { code: 'kept' } },
+    { path: 'b', will: 'reused', reason: { code: 'kept' } },
+    { path: 'c', will: 'runs', reason: { code: 'never_ran' } },
+  ];
+  expect(await world.callJson('plan', '--retry', runId)).toMatchObject({
+    retry: { runId, roundId: runId, source: 'worker', remark: null },
+    steps: told,
+    time: { source: 'evidence', neverRan: ['c'] },
+  });
+  const alone = await adit(['plan', '--retry', runId, '--json'], { stateDir: world.stateDir });
+  expect(JSON.parse(alone.stdout)).toMatchObject({ retry: { source: 'evidence' }, steps: told });
+
+  const same = await world.callJson('plan', file, '--retry', runId);
+  expect(same).toMatchObject({ steps: told });
+  const changed = await world.callJson('plan', changedFile, '--retry', runId);
+  expect(changed).toMatchObject({
+    steps: told.map((step) => ({
+      path: step.path,
+      will: 'runs',
+      reason: { code: 'source_changed' },
+    })),
+  });
+
+  // Another machine has no evidence of the run: the server tells.
+  const elsewhere = await adit(['plan', file, '--json'], {
+    stateDir: `${world.stateDir}-2`,
+    env: world.env,
+  });
+  expect(JSON.parse(elsewhere.stdout)).toMatchObject({
+    time: { source: 'server', remark: null },
+    steps: [{ expected: { ms: expect.any(Number) } }, {}, { path: 'c', expected: null }],
+  });
+  expect(existsSync(`${world.stateDir}-2`)).toBe(false);
+  expect(await everythingThatIs(runId)).toEqual(before);
+}
+
+/** Every file of the state folder with its size and time, the run, and all runs of the server. */
+async function everythingThatIs(runId: string): Promise<unknown> {
+  const entries = await readdir(world.stateDir, { recursive: true, withFileTypes: true });
+  const files = entries
+    .filter((entry) => entry.isFile())
+    .map((entry) => path.join(entry.parentPath, entry.name))
+    .sort();
+  const stats = await Promise.all(files.map((file) => stat(file)));
+  return {
+    files: files.map((file, index) => [file, stats[index]?.size, stats[index]?.mtimeMs]),
+    run: await world.callJson('show', runId),
+    runs: await world.callJson('list'),
+  };
+}
 
 describe('adit run --until', () => {
   test('ends the run as stopped after the step, and adit retry goes on from there', async () => {
@@ -28,6 +87,7 @@ describe('adit run --until', () => {
     expect(await world.callJson('show', runId)).toMatchObject({ error: { code: 'UNTIL_REACHED' } });
     expect((await world.call('logs', runId)).stdout).toBe('a\nb');
 
+    await plansAsItRetries(runId);
     const retried = await world.call('retry', runId, '--json');
     expect(retried.exitCode).toBe(0);
     const run = JSON.parse(retried.stdout) as { runId: string };

@@ -1,4 +1,7 @@
+import { existsSync } from 'node:fs';
 import { copyFile, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { execa } from 'execa';
@@ -35,6 +38,7 @@ const COMMANDS = [
   'kill',
   'list',
   'logs',
+  'plan',
   'prune',
   'ps',
   'release',
@@ -85,6 +89,98 @@ describe('adit without its build', () => {
     });
     expect(result.exitCode).toBe(2);
     expect(result.stderr).toContain('npm run build');
+  });
+});
+
+describe('adit plan', () => {
+  test('of the shipped round asks nobody, and leaves no trace', async () => {
+    const own = path.join(folder, 'untouched');
+    const inputs = [
+      'task=some-task',
+      'train=true',
+      'summary=Better.',
+      'recipes=[{ name: one, edits: [{ path: a.py, find: a, replace: b }] }]',
+    ].flatMap((input) => ['--input', input]);
+    const asked: string[] = [];
+    const network = createServer((request, response) => {
+      asked.push(String(request.url));
+      response.end('{}');
+    });
+    await new Promise<void>((resolve) => network.listen(0, '127.0.0.1', resolve));
+    const { port } = network.address() as AddressInfo;
+    const url = `http://127.0.0.1:${port}`;
+    try {
+      const { stdout, exitCode } = await adit(
+        ['plan', 'pipelines/frontier-round.yaml', ...inputs],
+        {
+          stateDir: own,
+          env: {
+            HOME: own,
+            ADIT_COORDINATOR_URL: url,
+            ADIT_POOL_URL: url,
+            ADIT_PUBLISH_URL: `https://127.0.0.1:${port}`,
+            ADIT_HOTKEY_FILE: path.join(own, 'no-such-key'),
+          },
+        },
+      );
+      expect(exitCode).toBe(0);
+      expect(stdout).toMatch(
+        /^runs +submit +coordinator\.submit +queue adit .* never run +effect$/m,
+      );
+      expect(stdout).toContain(`submission/submit, submission/finally/cancel (coordinator ${url})`);
+      expect(stdout).toContain('time: never run');
+      expect(asked).toEqual([]);
+      expect(existsSync(own)).toBe(false);
+    } finally {
+      network.close();
+    }
+  });
+
+  test('masks known secrets in values and conditions, which are decided by them all the same', async () => {
+    const tokenFile = path.join(folder, 'plan-token');
+    await writeFile(tokenFile, 'tok-5up3r-s3cret\n');
+    const file = await pipelineFile(
+      'secret.yaml',
+      `pipeline: secret
+inputs: { token: { type: string } }
+steps:
+  - { id: use, uses: process.run, with: { command: 'curl -H \${{ inputs.token }}', outputs: { n: int } } }
+  - { id: other, if: 'inputs.token == "nothing"', uses: process.run, with: { command: 'true' } }
+  - { id: late, if: 'steps.use.outputs.n == size("tok-5up3r-s3cret")', uses: process.run, with: { command: '\${{ inputs.token }} \${{ steps.use.outputs.n }}' } }
+  - { if: 'size(inputs.token) == 16', stop: { reason: 'no use of \${{ inputs.token }}' } }
+  - { id: never, uses: process.run, with: { command: 'true' } }
+`,
+    );
+    const words = ['plan', file, '--input', 'token=tok-5up3r-s3cret'];
+    const options = { stateDir, env: { ADIT_PUBLISH_TOKEN_FILE: tokenFile } };
+    const shown = await adit(words, options);
+    const json = await adit([...words, '--json'], options);
+    for (const { exitCode, stdout, stderr } of [shown, json]) {
+      expect(exitCode).toBe(0);
+      expect(stdout).toContain('[masked]');
+      expect(stdout + stderr).not.toContain('tok-5up3r');
+    }
+    expect(JSON.parse(json.stdout)).toMatchObject({
+      steps: [
+        { path: 'use', with: { command: { value: 'curl -H [masked]' } } },
+        { path: 'other', will: 'skipped' },
+        { path: 'late', condition: expect.stringContaining('size("[masked]")') },
+        {},
+        { path: 'never', will: 'not_reached' },
+      ],
+    });
+  });
+
+  test('without what it needs is wrong usage', async () => {
+    for (const args of [
+      ['plan'],
+      ['plan', '--retry', 'x', '--until', 'a'],
+      ['plan', 'f', '--from', 'a'],
+    ])
+      expect((await adit(args, { stateDir })).exitCode).toBe(2);
+    const unknown = await adit(['plan', '--retry', 'no-such-run', '--json'], { stateDir });
+    expect(unknown.exitCode).toBe(1);
+    expect(JSON.parse(unknown.stdout)).toMatchObject({ error: { code: 'RUN_NOT_FOUND' } });
   });
 });
 

@@ -11,6 +11,8 @@ import { PACKAGE_ROOT, startProgram, type Program } from './local-network.js';
 export interface CliWorld {
   readonly folder: string;
   readonly stateDir: string;
+  /** What its commands find in their environment, the server among it. */
+  readonly env: NodeJS.ProcessEnv;
   readonly host: Program;
   call(...args: string[]): Promise<CliResult>;
   /** What the command prints with `--json`. */
@@ -64,6 +66,7 @@ export async function openCliWorld(name: string): Promise<CliWorld> {
   return {
     folder,
     stateDir,
+    env,
     host,
     call,
     callJson,
