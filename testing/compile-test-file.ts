@@ -10,6 +10,7 @@ import { decodeFile, parseYaml, type SourceNode } from '../compiler/yaml.js';
 import { isTimestamp } from '../core/duration.js';
 import { assertionScope, readAssertions } from './assertions.js';
 import { readApprovals } from './approvals.js';
+import { withOwnWords } from './own-words.js';
 import { readDecisions, readStubs, type Reading } from './outcomes.js';
 import { exactness, StepNames } from './step-names.js';
 import type { TestCase, TestFile } from './test-file.js';
@@ -61,7 +62,12 @@ export function compileTestFile(
   const diagnostics = new Diagnostics(source);
   const only = (): CompiledTests => ({
     file: null,
-    mistakes: [{ source, diagnostics: diagnostics.list().map(withOwnWords) }],
+    mistakes: [
+      {
+        source,
+        diagnostics: diagnostics.list().map((one) => withOwnWords(one, 'a test file', '`tests:`')),
+      },
+    ],
     source,
     files: [],
   });
@@ -105,15 +111,6 @@ export function compileTestFile(
     source,
     files: pipeline.files,
   };
-}
-
-/** The compiler speaks of pipelines. */
-function withOwnWords(diagnostic: Diagnostic): Diagnostic {
-  if (!diagnostic.code.startsWith('FILE_')) return diagnostic;
-  const say = (text: string): string => text.replace('a pipeline', 'a test file');
-  const hint =
-    diagnostic.code === 'FILE_EMPTY' ? 'a test file needs at least `tests:`' : say(diagnostic.hint);
-  return { ...diagnostic, message: say(diagnostic.message), hint };
 }
 
 interface NamedPipeline {
@@ -207,6 +204,7 @@ function readTests(
     stubs: readStubs(reader.get('steps'), false, reading),
     decisions: readDecisions(reader.get('decisions'), false, reading),
     approvals: readApprovals(reader.get('approvals'), false, reading),
+    missingHint: 'give it under `inputs` of the test, or of the file for all tests',
     bound: new Map(),
     told: new Set(),
   };

@@ -200,7 +200,7 @@ function readOutcome(node: SourceNode, target: Target, reading: Reading): Outcom
         reader.keyRange(key),
         `\`${key}\` belongs to an \`error\` or a \`stop\``,
       );
-    const outputs = readOutputs(value, target, 'outputs', reading);
+    const outputs = readOutputs(value, target, { name: 'outputs', readsStart: true }, reading);
     if (outputs === null) return null;
     return { range: headOf(node), delayMs, end: { kind: 'outputs', node: value, ...outputs } };
   }
@@ -327,7 +327,7 @@ function readDecision(node: SourceNode, target: Target, reading: Reading): Decis
       );
       return null;
     }
-    const outputs = readOutputs(value, target, 'value', reading);
+    const outputs = readOutputs(value, target, { name: 'value', readsStart: false }, reading);
     return outputs?.value === undefined
       ? null
       : { range, afterMs, action: 'value', outputs: outputs.value };
