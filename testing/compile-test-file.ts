@@ -38,12 +38,30 @@ export interface CompiledTests {
 }
 
 /** When a run begins that does not say when. */
-const DEFAULT_NOW = '2026-01-01T00:00:00Z';
+export const DEFAULT_NOW = '2026-01-01T00:00:00Z';
 
-const MAX_TESTS = 10_000;
+export const MAX_TESTS = 10_000;
 
-const KEYS = ['pipeline', 'now', 'inputs', 'values', 'steps', 'decisions', 'approvals', 'tests'];
-const TEST_KEYS = ['name', 'now', 'inputs', 'steps', 'decisions', 'approvals', 'cancel', 'expect'];
+export const TEST_FILE_KEYS = [
+  'pipeline',
+  'now',
+  'inputs',
+  'values',
+  'steps',
+  'decisions',
+  'approvals',
+  'tests',
+] as const;
+export const TEST_KEYS = [
+  'name',
+  'now',
+  'inputs',
+  'steps',
+  'decisions',
+  'approvals',
+  'cancel',
+  'expect',
+] as const;
 
 /**
  * Checks a test file completely, and compiles its pipeline once, with the files that it calls, which `called` reads.
@@ -87,7 +105,7 @@ export function compileTestFile(
     );
     return only();
   }
-  const reader = new MapReader(root, diagnostics, { what: 'a test file', keys: KEYS });
+  const reader = new MapReader(root, diagnostics, { what: 'a test file', keys: TEST_FILE_KEYS });
   const pipeline = readPipeline(reader, file, signatures, { read, called }, diagnostics);
   const tests = reader.required('tests', 'list the tests under `tests:`');
   const compiled =

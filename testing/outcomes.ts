@@ -146,6 +146,10 @@ function isNothing(node: SourceNode): boolean {
 const ENDS = ['outputs', 'error', 'stop'] as const;
 const OF_ERRORS = ['message', 'hint', 'retry_after', 'ask_for'] as const;
 
+export const OUTCOME_KEYS = [...ENDS, 'delay', ...OF_ERRORS] as const;
+
+export const DECISION_KEYS = ['decide', 'value', 'after'] as const;
+
 function readOutcome(node: SourceNode, target: Target, reading: Reading): Outcome | null {
   const { diagnostics } = reading;
   if (node.kind !== 'map') {
@@ -160,7 +164,7 @@ function readOutcome(node: SourceNode, target: Target, reading: Reading): Outcom
   }
   const reader = new MapReader(node, diagnostics, {
     what: 'an outcome',
-    keys: [...ENDS, 'delay', ...OF_ERRORS],
+    keys: OUTCOME_KEYS,
     misplaced: new Map(
       Object.keys(target.signature.output.shape).map((name) => [
         name,
@@ -303,7 +307,7 @@ function readDecision(node: SourceNode, target: Target, reading: Reading): Decis
   }
   const reader = new MapReader(node, diagnostics, {
     what: 'a decision',
-    keys: ['decide', 'value', 'after'],
+    keys: DECISION_KEYS,
   });
   const afterMs = reader.duration('after') ?? 0;
   const decide = reader.get('decide');

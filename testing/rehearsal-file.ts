@@ -41,8 +41,9 @@ export interface CompiledRehearsal {
   readonly source: Source;
 }
 
-const REHEARSAL_KEYS = ['inputs', 'steps', 'rules', 'limit'] as const;
+export const REHEARSAL_KEYS = ['inputs', 'steps', 'rules', 'limit'] as const;
 
+export const DEFAULT_LIMIT = '3m';
 const DEFAULT_LIMIT_MS = 180_000;
 
 /** The longest that one run may take: a sweep has hundreds. */

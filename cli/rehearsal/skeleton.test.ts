@@ -13,7 +13,7 @@ const root = join(import.meta.dirname, '../..');
 function skeletonFor(text: string): { text: string; codes: string[]; standIns: unknown } {
   const { pipeline, source } = compilePipeline(text, 'a.yaml', STEP_TYPES);
   if (pipeline === null) throw new Error('The pipeline has mistakes.');
-  const written = skeletonOf(pipeline);
+  const written = skeletonOf(pipeline, '../schema');
   const known = { pipeline, source, signatures: STEP_TYPES, words: RULE_WORDS };
   const { diagnostics, rehearsal } = compileRehearsalFile(written, 'a.rehearse.yaml', known);
   return {
@@ -27,6 +27,7 @@ test('that of the shipped round can be played as it is', async () => {
   const file = join(root, 'pipelines/frontier-round.yaml');
   const { text, codes, standIns } = skeletonFor(readFileSync(file, 'utf8'));
   expect(codes).toEqual([]);
+  expect(text).toMatch(/^# yaml-language-server: \$schema=\.\.\/schema\/rehearse\.schema\.json\n/);
   expect(standIns).toMatchObject([{ path: 'approval' }]);
   const formatted = await formatText(Buffer.from(text), 'a.rehearse.yaml');
   expect(formatted).toMatchObject({ kind: 'formatted', changed: false });

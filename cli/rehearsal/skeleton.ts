@@ -1,19 +1,24 @@
 /** The rehearsal file that `adit rehearse` writes where there is none. */
 import { writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { stringify } from 'yaml';
 import type { CheckedPipeline } from '../../compiler/check.js';
 import { printType } from '../../compiler/types.js';
 import { StepNames } from '../../testing/step-names.js';
 import { exampleOutputs } from '../../testing/written-type.js';
 import { demoInputs, DEMO_TASKS } from '../demo-inputs.js';
+import { schemasFrom } from '../package-root.js';
 
 /** Writes one that fits the shipped task, for its author to go on with. Throws as Node does, also where there is one. */
 export function writeSkeleton(file: string, pipeline: CheckedPipeline): void {
-  writeFileSync(file, skeletonOf(pipeline), { flag: 'wx' });
+  writeFileSync(file, skeletonOf(pipeline, schemasFrom(dirname(file))), { flag: 'wx' });
 }
 
-export function skeletonOf(pipeline: CheckedPipeline): string {
-  return `# What \`adit rehearse\` plays this pipeline with, on the local network: never a real task, key or network.
+/** `schemas` is the path of the folder of schemas from that of the file. */
+export function skeletonOf(pipeline: CheckedPipeline, schemas: string): string {
+  return `# yaml-language-server: $schema=${schemas}/rehearse.schema.json
+#
+# What \`adit rehearse\` plays this pipeline with, on the local network: never a real task, key or network.
 # docs/rehearse.md tells more.
 
 inputs:
