@@ -15,6 +15,18 @@ describe('adit schema', () => {
     expect(stdout).toBe(readFileSync(committed, 'utf8'));
     expect((await runCommand('schema', '--json')).stdout).toBe(stdout);
   });
+
+  it.each(['pipeline', 'test', 'rehearse'])('prints that of --kind %s', async (kind) => {
+    const { stdout } = await runCommand('schema', '--kind', kind);
+    const committed = path.join(findPackage().root, `schema/${kind}.schema.json`);
+    expect(stdout).toBe(readFileSync(committed, 'utf8'));
+  });
+
+  it('names the kinds that there are', async () => {
+    const { exitCode, stderr } = await runCommand('schema', '--kind', 'tests');
+    expect(exitCode).toBe(2);
+    expect(stderr).toContain('pipeline, test, rehearse');
+  });
 });
 
 describe('adit steps', () => {

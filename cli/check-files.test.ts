@@ -46,14 +46,34 @@ describe('adit check', () => {
   });
 
   it('knows the file of a rehearsal, and what is wrong in it', async () => {
-    const file = await write('round.rehearse.yaml', 'inputs: { task: a }\nlimit: 2m\n');
+    await write('good.yaml', GOOD);
+    const file = await write('good.rehearse.yaml', 'limit: 2m\n');
     expect(await runCommandLine(['check', file])).toBe(0);
     expect(out).toBe(`ok ${file}\n`);
-    for (const text of ['input: {}\n', 'limit: 2 minutes\n', 'steps: { a: 1 }\n', 'a: b: c\n']) {
-      const wrong = await write('wrong.rehearse.yaml', text);
-      expect(await runCommandLine(['check', wrong])).toBe(2);
+    for (const [text, told] of [
+      ['input: {}\n', 'good.rehearse.yaml:1:1: error: a rehearsal file has no `input`'],
+      ['limit: 2 minutes\n', 'good.rehearse.yaml:1:8: error: `2 minutes` is not a duration'],
+      ['a: b: c\n', '[YAML_'],
+      ["rules: { a: '1' }\n", 'good.rehearse.yaml:1:14: error: what is expected is true or false'],
+    ] as const) {
+      await write('good.rehearse.yaml', text);
+      expect(await runCommandLine(['check', file])).toBe(2);
+      expect(out).toContain(told);
     }
-    expect(err).toContain('`2 minutes` is no duration');
+  });
+
+  it('tells what is wrong with the pipeline of a rehearsal file, and where none is', async () => {
+    await write('bad.yml', BAD);
+    expect(await runCommandLine(['check', await write('bad.rehearse.yaml', 'limit: 2m\n')])).toBe(
+      2,
+    );
+    expect(out).toContain('bad.yml:3:13: error: there is no step type');
+    expect(await runCommandLine(['check', await write('none.rehearse.yaml', 'limit: 2m\n')])).toBe(
+      2,
+    );
+    expect(out).toContain(
+      `${path.join(folder, 'none.yaml')} cannot be read: there is no such file`,
+    );
   });
 
   it('prints every mistake of every file and exits 2', async () => {

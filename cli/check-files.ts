@@ -1,11 +1,12 @@
 import { STEP_TYPES } from '../activities/registry.js';
 import { compilePipeline, type CompiledFile } from '../compiler/compile.js';
-import { createSource, printDiagnostic } from '../compiler/diagnostic.js';
+import { printDiagnostic } from '../compiler/diagnostic.js';
 import { compileTestFile, isTestFile, type CompiledTests } from '../testing/compile-test-file.js';
+import { isRehearsalFile } from '../testing/rehearsal-file.js';
 import { CliFailure, EXIT, type ExitCode } from './failure.js';
 import { clean, note, paint, print, printJson } from './output.js';
 import { namedFileReader } from './read-named-file.js';
-import { isRehearsalFile, readRehearsalFile } from './rehearsal/rehearsal-file.js';
+import { checkRehearsal } from './rehearsal/check-rehearsal.js';
 import { filesOnDisk, STANDARD_INPUT } from './pipeline-files.js';
 import { readPipelineFile } from './read-file.js';
 
@@ -26,11 +27,7 @@ export async function checkFiles(
       continue;
     }
     if (isRehearsalFile(file)) {
-      readRehearsalFile(file);
-      checked.push({
-        source: createSource(name, new TextDecoder().decode(content)),
-        diagnostics: [],
-      });
+      checked.push(...checkRehearsal(content, file));
       continue;
     }
     const [own, ...called] = compilePipeline(content, name, STEP_TYPES, filesOnDisk).files;
@@ -111,6 +108,7 @@ function hasMistake({ diagnostics }: CompiledFile): boolean {
 
 /** What a file is, for an error about it. */
 function wordsFor(file: string): string {
+  if (isRehearsalFile(file)) return 'The rehearsal file';
   return isTestFile(file) ? 'The test file' : 'The pipeline file';
 }
 

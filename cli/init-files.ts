@@ -17,8 +17,8 @@ export interface InitSources {
   /** `pipelines/frontier-round.yaml`, and the tests beside it. */
   readonly pipeline: string;
   readonly tests: string;
-  /** Path of the schema from the folder of the files, with `/`. */
-  readonly schema: string;
+  /** Path of the folder of schemas from the folder of the files, with `/`. */
+  readonly schemas: string;
 }
 
 /** File names to texts, in the order in which a person reads them; not formatted. */
@@ -36,7 +36,7 @@ export const CONFIG_FILE = 'adit.config.yaml';
 
 function pipelineText(
   { name, task, train }: InitAnswers,
-  { pipeline, schema }: InitSources,
+  { pipeline, schemas }: InitSources,
 ): string {
   const document = parseDocument(pipeline);
   const defaults: [number, string][] = Object.entries({ task, train }).map(([input, value]) => [
@@ -44,7 +44,7 @@ function pipelineText(
     `\n    default: ${scalar(value)}`,
   ]);
   const start = startOf(pipeline, 'pipeline');
-  return `# yaml-language-server: $schema=${schema}
+  return `# yaml-language-server: $schema=${schemas}/pipeline.schema.json
 #
 # One round of research mining, from "which task is live?" to a verified reward proof; change it as you need.
 #
@@ -60,12 +60,14 @@ ${insert(pipeline, defaults)
 }
 
 /** The first test alone, with what all steps give. */
-function testText({ name }: InitAnswers, { tests }: InitSources): string {
+function testText({ name }: InitAnswers, { tests, schemas }: InitSources): string {
   const list = parseDocument(tests).get('tests');
   if (!isSeq(list)) throw new Error('The shipped tests have no list of tests.');
   const [first] = list.items;
   const start = startOf(tests, 'values');
-  return `# What becomes of a round, without a server and in simulated time:
+  return `# yaml-language-server: $schema=${schemas}/test.schema.json
+#
+# What becomes of a round, without a server and in simulated time:
 #
 #   adit test ${name}.test.yaml
 #

@@ -54,11 +54,15 @@ describe('adit init', () => {
     });
   });
 
-  it('names the schema by a path that leads to it', async () => {
+  it('names the schemas by paths that lead to them', async () => {
     await runCommand('init', folder, ...TASK, ...TRAIN);
-    const [line = ''] = (await readFile(at('round.yaml'), 'utf8')).split('\n');
-    const schema = /^# yaml-language-server: \$schema=(\S+)$/.exec(line)?.[1] ?? '';
-    expect(JSON.parse(await readFile(at(schema), 'utf8'))).toHaveProperty('definitions');
+    for (const name of ['round.yaml', 'round.test.yaml']) {
+      const [line = ''] = (await readFile(at(name), 'utf8')).split('\n');
+      const schema = /^# yaml-language-server: \$schema=(\S+)$/.exec(line)?.[1] ?? '';
+      expect(JSON.parse(await readFile(at(schema), 'utf8'))).toHaveProperty(
+        name === 'round.yaml' ? 'properties.pipeline' : 'properties.tests',
+      );
+    }
   });
 
   it('leaves recipes to be filled in where the task is not of the local network', async () => {

@@ -13,7 +13,7 @@ import { formatText } from './format-text.js';
 import { CONFIG_FILE, initFiles, type InitAnswers } from './init-files.js';
 import { clean, note, paint, print, printJson } from './output.js';
 import { ownName } from './own-name.js';
-import { findPackage } from './package-root.js';
+import { findPackage, schemasFrom } from './package-root.js';
 
 export interface InitOptions {
   readonly name: string;
@@ -43,10 +43,7 @@ export async function runInit(folder: string, options: InitOptions): Promise<voi
     {
       pipeline: shipped('frontier-round.yaml'),
       tests: shipped('frontier-round.test.yaml'),
-      schema: path
-        .relative(path.resolve(folder), path.join(root, 'schema/pipeline.schema.json'))
-        .split(path.sep)
-        .join('/'),
+      schemas: schemasFrom(folder),
     },
   );
   const files = new Map<string, string>();

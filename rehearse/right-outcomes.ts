@@ -89,6 +89,14 @@ export const RIGHT_OUTCOMES: { readonly [C in FaultClass]: RightOutcome } = {
   },
 };
 
+/** Names of the rules by which an outcome is compared with that of the run without a fault. */
+export const OUTCOME_RULES = [
+  'right_end',
+  'right_submissions',
+  'right_claims',
+  'right_starts',
+] as const;
+
 /** What is wrong with the outcome of a run, by the table. `without` is the run without a fault. */
 export function checkOutcome(facts: RunFacts, without: RunFacts, schedule: Schedule): Violation[] {
   const rows = schedule.map(({ fault }) => RIGHT_OUTCOMES[FAULTS[fault].class]);

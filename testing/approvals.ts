@@ -15,7 +15,9 @@ import type { AnswerTurn, ApprovalScript } from './test-file.js';
 import { withoutAbsent, writtenType } from './written-type.js';
 
 /** Who answers where a test does not say. */
-const SOMEBODY = 'somebody';
+export const SOMEBODY = 'somebody';
+
+export const ANSWER_KEYS = ['approve', 'reject', 'by', 'after', 'reason'] as const;
 
 interface Asked {
   readonly step: ApproveStep;
@@ -80,7 +82,7 @@ function readAnswer(node: SourceNode, { step }: Asked, reading: Reading): Answer
   }
   const reader = new MapReader(node, diagnostics, {
     what: 'an answer',
-    keys: ['approve', 'reject', 'by', 'after', 'reason'],
+    keys: ANSWER_KEYS,
     misplaced: new Map(
       step.fields.map(({ name }) => [
         name,

@@ -21,22 +21,16 @@ import { DEFECT } from './step-codes.js';
 import { kindOf, type StepNames } from './step-names.js';
 import type { Assertion } from './test-file.js';
 
-const RUN_STATUSES = ['succeeded', 'failed', 'stopped', 'cancelled'] as const;
+export const RUN_STATUSES = ['succeeded', 'failed', 'stopped', 'cancelled'] as const;
 
 /** `pending`: the run did not come by it. */
-const STEP_STATUSES = [...RUN_STATUSES, 'skipped', 'pending', 'running', 'parked'] as const;
+export const STEP_STATUSES = [...RUN_STATUSES, 'skipped', 'pending', 'running', 'parked'] as const;
 
 /** Maps by the name of a step. */
 const MAPS: readonly string[] = ['ran', 'starts', 'states'];
 
 /** What assertions see; the same for all tests of a file. */
 export function assertionScope(pipeline: CheckedPipeline, names: StepNames): Scope {
-  const outputs = new Map<string, Field>(
-    pipeline.outputTypes.map(([name, type]) => [
-      name,
-      { type: certain(type), optional: false, summary: '' },
-    ]),
-  );
   const visible = new Visible();
   for (const [id, type] of pipeline.stepOutputs) visible.add(id, certain(type));
   return {
@@ -45,7 +39,7 @@ export function assertionScope(pipeline: CheckedPipeline, names: StepNames): Sco
     names: new Map<string, Type>([
       ['status', { kind: 'one_of', values: RUN_STATUSES }],
       ['error', ERROR],
-      ['outputs', { kind: 'record', label: 'outputs', fields: outputs }],
+      ['outputs', outputsField(pipeline)],
       ['ran', { kind: 'map', of: BOOL }],
       ['starts', { kind: 'map', of: INT }],
       ['states', { kind: 'map', of: { kind: 'one_of', values: STEP_STATUSES } }],
@@ -57,6 +51,14 @@ export function assertionScope(pipeline: CheckedPipeline, names: StepNames): Sco
     facts: new Facts().add([...visible.own.keys()].map((id) => `steps.${id}`)),
     file: new FileNames(placesOf(names), new Set()),
   };
+}
+
+/** The outputs of the run. */
+export function outputsField({ outputTypes }: CheckedPipeline): Type {
+  return recordOf(
+    'outputs',
+    outputTypes.map(([name, type]) => [name, certain(type)]),
+  );
 }
 
 /** What approvals show, by their ids; those in items have no one value. */
@@ -77,7 +79,7 @@ function recordOf(label: string, types: ReadonlyArray<readonly [string, Type]>):
 }
 
 /** Every member may be read: one that is not there makes the assertion fail, which is what an assertion is for. */
-function certain(type: Type): Type {
+export function certain(type: Type): Type {
   if (type.kind === 'list' || type.kind === 'map') return { kind: type.kind, of: certain(type.of) };
   if (type.kind === 'nullable') return certain(type.of);
   if (type.kind !== 'named' && type.kind !== 'record') return type;
@@ -127,7 +129,8 @@ export function readAssertions(
   return nodes.flatMap((one) => readAssertion(one, scope, names, diagnostics) ?? []);
 }
 
-function readAssertion(
+/** One of them; null where it is wrong, which is told. */
+export function readAssertion(
   node: SourceNode,
   scope: Scope,
   names: StepNames,

@@ -29,18 +29,29 @@ export function checkAssertions(
 ): TestFailure[] {
   const facts = factsOf(file, test, result, run);
   return test.assertions.flatMap((assertion): TestFailure[] => {
-    const values = withLookups(assertion, facts);
-    const { expr, range, text } = assertion;
-    let message = `it is not so that ${oneLine(text)}`;
-    try {
-      if (evaluate(expr, values) === true) return [];
-    } catch (error) {
-      if (!(error instanceof ExpressionError)) throw error;
-      message = `it cannot be told whether ${oneLine(text)}: ${error.message}`;
-    }
-    const details = [...explain(expr, values), ...endOf(result, text)];
-    return [{ kind: 'assertion', message, details, range }];
+    const falsehood = falsehoodOf(assertion, facts);
+    if (falsehood === null) return [];
+    const { range, text } = assertion;
+    const { message, details } = falsehood;
+    return [{ kind: 'assertion', message, details: [...details, ...endOf(result, text)], range }];
   });
+}
+
+/** Why an assertion does not hold of these facts, with what its parts are; null when it does. */
+export function falsehoodOf(
+  assertion: Assertion,
+  facts: Values,
+): { readonly message: string; readonly details: readonly string[] } | null {
+  const values = withLookups(assertion, facts);
+  const { expr, text } = assertion;
+  let message = `it is not so that ${oneLine(text)}`;
+  try {
+    if (evaluate(expr, values) === true) return null;
+  } catch (error) {
+    if (!(error instanceof ExpressionError)) throw error;
+    message = `it cannot be told whether ${oneLine(text)}: ${error.message}`;
+  }
+  return { message, details: explain(expr, values) };
 }
 
 function oneLine(text: string): string {

@@ -10,6 +10,7 @@ import { decodeFile, parseYaml, type SourceNode } from '../compiler/yaml.js';
 import { isTimestamp } from '../core/duration.js';
 import { assertionScope, readAssertions } from './assertions.js';
 import { readApprovals } from './approvals.js';
+import { withOwnWords } from './own-words.js';
 import { readDecisions, readStubs, type Reading } from './outcomes.js';
 import { exactness, StepNames } from './step-names.js';
 import type { TestCase, TestFile } from './test-file.js';
@@ -37,12 +38,30 @@ export interface CompiledTests {
 }
 
 /** When a run begins that does not say when. */
-const DEFAULT_NOW = '2026-01-01T00:00:00Z';
+export const DEFAULT_NOW = '2026-01-01T00:00:00Z';
 
-const MAX_TESTS = 10_000;
+export const MAX_TESTS = 10_000;
 
-const KEYS = ['pipeline', 'now', 'inputs', 'values', 'steps', 'decisions', 'approvals', 'tests'];
-const TEST_KEYS = ['name', 'now', 'inputs', 'steps', 'decisions', 'approvals', 'cancel', 'expect'];
+export const TEST_FILE_KEYS = [
+  'pipeline',
+  'now',
+  'inputs',
+  'values',
+  'steps',
+  'decisions',
+  'approvals',
+  'tests',
+] as const;
+export const TEST_KEYS = [
+  'name',
+  'now',
+  'inputs',
+  'steps',
+  'decisions',
+  'approvals',
+  'cancel',
+  'expect',
+] as const;
 
 /**
  * Checks a test file completely, and compiles its pipeline once, with the files that it calls, which `called` reads.
@@ -61,7 +80,12 @@ export function compileTestFile(
   const diagnostics = new Diagnostics(source);
   const only = (): CompiledTests => ({
     file: null,
-    mistakes: [{ source, diagnostics: diagnostics.list().map(withOwnWords) }],
+    mistakes: [
+      {
+        source,
+        diagnostics: diagnostics.list().map((one) => withOwnWords(one, 'a test file', '`tests:`')),
+      },
+    ],
     source,
     files: [],
   });
@@ -81,7 +105,7 @@ export function compileTestFile(
     );
     return only();
   }
-  const reader = new MapReader(root, diagnostics, { what: 'a test file', keys: KEYS });
+  const reader = new MapReader(root, diagnostics, { what: 'a test file', keys: TEST_FILE_KEYS });
   const pipeline = readPipeline(reader, file, signatures, { read, called }, diagnostics);
   const tests = reader.required('tests', 'list the tests under `tests:`');
   const compiled =
@@ -105,15 +129,6 @@ export function compileTestFile(
     source,
     files: pipeline.files,
   };
-}
-
-/** The compiler speaks of pipelines. */
-function withOwnWords(diagnostic: Diagnostic): Diagnostic {
-  if (!diagnostic.code.startsWith('FILE_')) return diagnostic;
-  const say = (text: string): string => text.replace('a pipeline', 'a test file');
-  const hint =
-    diagnostic.code === 'FILE_EMPTY' ? 'a test file needs at least `tests:`' : say(diagnostic.hint);
-  return { ...diagnostic, message: say(diagnostic.message), hint };
 }
 
 interface NamedPipeline {
@@ -207,6 +222,7 @@ function readTests(
     stubs: readStubs(reader.get('steps'), false, reading),
     decisions: readDecisions(reader.get('decisions'), false, reading),
     approvals: readApprovals(reader.get('approvals'), false, reading),
+    missingHint: 'give it under `inputs` of the test, or of the file for all tests',
     bound: new Map(),
     told: new Set(),
   };

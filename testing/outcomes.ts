@@ -146,6 +146,10 @@ function isNothing(node: SourceNode): boolean {
 const ENDS = ['outputs', 'error', 'stop'] as const;
 const OF_ERRORS = ['message', 'hint', 'retry_after', 'ask_for'] as const;
 
+export const OUTCOME_KEYS = [...ENDS, 'delay', ...OF_ERRORS] as const;
+
+export const DECISION_KEYS = ['decide', 'value', 'after'] as const;
+
 function readOutcome(node: SourceNode, target: Target, reading: Reading): Outcome | null {
   const { diagnostics } = reading;
   if (node.kind !== 'map') {
@@ -160,7 +164,7 @@ function readOutcome(node: SourceNode, target: Target, reading: Reading): Outcom
   }
   const reader = new MapReader(node, diagnostics, {
     what: 'an outcome',
-    keys: [...ENDS, 'delay', ...OF_ERRORS],
+    keys: OUTCOME_KEYS,
     misplaced: new Map(
       Object.keys(target.signature.output.shape).map((name) => [
         name,
@@ -200,7 +204,7 @@ function readOutcome(node: SourceNode, target: Target, reading: Reading): Outcom
         reader.keyRange(key),
         `\`${key}\` belongs to an \`error\` or a \`stop\``,
       );
-    const outputs = readOutputs(value, target, 'outputs', reading);
+    const outputs = readOutputs(value, target, { name: 'outputs', readsStart: true }, reading);
     if (outputs === null) return null;
     return { range: headOf(node), delayMs, end: { kind: 'outputs', node: value, ...outputs } };
   }
@@ -303,7 +307,7 @@ function readDecision(node: SourceNode, target: Target, reading: Reading): Decis
   }
   const reader = new MapReader(node, diagnostics, {
     what: 'a decision',
-    keys: ['decide', 'value', 'after'],
+    keys: DECISION_KEYS,
   });
   const afterMs = reader.duration('after') ?? 0;
   const decide = reader.get('decide');
@@ -327,7 +331,7 @@ function readDecision(node: SourceNode, target: Target, reading: Reading): Decis
       );
       return null;
     }
-    const outputs = readOutputs(value, target, 'value', reading);
+    const outputs = readOutputs(value, target, { name: 'value', readsStart: false }, reading);
     return outputs?.value === undefined
       ? null
       : { range, afterMs, action: 'value', outputs: outputs.value };

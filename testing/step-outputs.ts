@@ -22,11 +22,14 @@ export interface Target {
   readonly signature: StepSignature;
 }
 
-/** Outputs with their expressions; those that read nothing of the run are checked whole, by the step type's own schema. */
+/**
+ * Outputs with their expressions, `name` being what messages call them; with `readsStart` they may read the start of the
+ * step that they are given to. Those that read nothing of the run are checked whole, by the step type's own schema.
+ */
 export function readOutputs(
   node: SourceNode,
   { step, signature }: Target,
-  name: 'outputs' | 'value',
+  { name, readsStart }: { readonly name: string; readonly readsStart: boolean },
   { diagnostics, values }: { readonly diagnostics: Diagnostics; readonly values: JsonObject },
 ): { template: Template; type: Type; value?: JsonObject } | null {
   if (node.kind !== 'map' && !(node.kind === 'scalar' && node.broken === true)) {
@@ -44,7 +47,7 @@ export function readOutputs(
   }
   const type = outputsType(step, signature);
   const before = diagnostics.size;
-  const scope = valueScope(values, name === 'outputs' ? signature : null);
+  const scope = valueScope(values, readsStart ? signature : null);
   const { template } = compileTemplate(node, type, { name, scope, diagnostics });
   scope.file.report(diagnostics);
   if (diagnostics.size > before) return null;

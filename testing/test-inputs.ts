@@ -28,6 +28,8 @@ export interface ForBinding {
   readonly diagnostics: Diagnostics;
   /** Inputs that the file gives to all tests. */
   readonly inputs: readonly Input[];
+  /** The way out for an input that is missing. */
+  readonly missingHint: string;
   /** Plans by their inputs: most tests have the same. */
   readonly bound: Map<string, Plan>;
   /** Mistakes of inputs: one of the file is the same in every test. */
@@ -72,7 +74,8 @@ export function readValues(node: SourceNode | undefined, diagnostics: Diagnostic
   return values;
 }
 
-function findExpression(node: SourceNode): SourceNode | null {
+/** The first part of a value that holds an expression; null where it is plain. */
+export function findExpression(node: SourceNode): SourceNode | null {
   const within = (nodes: readonly SourceNode[]): SourceNode | null => {
     for (const inner of nodes) {
       const found = findExpression(inner);
@@ -135,8 +138,7 @@ export function bindInputs(own: readonly Input[], shared: ForBinding, place: Ran
   for (const { name, type } of missing) {
     const message = `the input \`${name}\` is missing (${printType(type)})`;
     if (told(message)) continue;
-    const hint = 'give it under `inputs` of the test, or of the file for all tests';
-    diagnostics.add('INPUT_MISSING', place, message, hint);
+    diagnostics.add('INPUT_MISSING', place, message, shared.missingHint);
   }
   const values = [...given.values()].flatMap(({ name, value }) =>
     value === undefined ? [] : [[name, value] as const],

@@ -86,19 +86,20 @@ export function inputType(signature: StepSignature): Type {
   return { kind: 'record', label: 'input', fields: fieldsOf(signature, 'input') };
 }
 
-/** True when a value of this type holds a verdict of the gate, which nobody can give by hand. */
+/** True when the outputs of a step hold a verdict of the gate, which nobody can give by hand. */
 export function holdsVerdict(signature: StepSignature): boolean {
-  const holds = (type: Type): boolean => {
-    if (type.kind === 'list' || type.kind === 'map' || type.kind === 'nullable')
-      return holds(type.of);
-    if (type.kind === 'named' && type.name === 'PassVerdict') return true;
-    return (
-      (type.kind === 'named' || type.kind === 'record') &&
-      [...type.fields.values()].some((field) => holds(field.type))
-    );
-  };
-  const fields = fieldsOf(signature, 'output');
-  return holds({ kind: 'record', label: '', fields });
+  return typeHoldsVerdict({ kind: 'record', label: '', fields: fieldsOf(signature, 'output') });
+}
+
+/** The same of any value. */
+export function typeHoldsVerdict(type: Type): boolean {
+  if (type.kind === 'list' || type.kind === 'map' || type.kind === 'nullable')
+    return typeHoldsVerdict(type.of);
+  if (type.kind === 'named' && type.name === 'PassVerdict') return true;
+  return (
+    (type.kind === 'named' || type.kind === 'record') &&
+    [...type.fields.values()].some((field) => typeHoldsVerdict(field.type))
+  );
 }
 
 /** A value without the members that are `null` where the type lets them be absent. */

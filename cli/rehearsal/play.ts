@@ -13,7 +13,9 @@ import type { RunView } from '../../core/run-view.js';
 import { boundaryText, type TraceEvent } from '../../rehearse/boundary.js';
 import type { RunEnd, RunFacts } from '../../rehearse/facts.js';
 import { FAULTS } from '../../rehearse/fault.js';
+import type { Violation } from '../../rehearse/invariants.js';
 import type { Placement, Schedule } from '../../rehearse/schedule.js';
+import type { RehearsedRun } from '../../testing/rehearsal-rules.js';
 import { isLostServer } from '../failure.js';
 import { findPackage } from '../package-root.js';
 import { roundLockOf } from '../round-lock.js';
@@ -21,6 +23,7 @@ import { describeRun, readRunFromServer, toRunStatus } from '../run-record.js';
 import { createSession, type Session } from '../session.js';
 import { networkOf, startRun } from '../start-run.js';
 import { collectFacts } from './collect-facts.js';
+import { toRehearsedRun } from './rehearsed-run.js';
 import { tellsOf, toDevnetFault } from './devnet-faults.js';
 import { traceOf, type JournalLine } from './journals.js';
 import { placeFault } from './place-fault.js';
@@ -41,6 +44,8 @@ export interface PlayOptions {
   readonly bind: (network: Network) => Plan;
   /** Steps that are not played: what they would have given. */
   readonly state: RunState | null;
+  /** Those of the author's own rules that the run has broken. */
+  readonly checkRules: (run: RehearsedRun) => readonly Violation[];
   /** Longest time for the run, in milliseconds. */
   readonly limitMs: number;
   readonly signal: AbortSignal;
@@ -48,6 +53,8 @@ export interface PlayOptions {
 
 export interface Played {
   readonly facts: RunFacts;
+  /** Those of the author's own rules that it has broken. */
+  readonly broken: readonly Violation[];
   /** Placements whose fault has happened, by the word of the other side. */
   readonly fired: readonly Placement[];
   readonly trace: readonly TraceEvent[];
@@ -125,15 +132,20 @@ class Play {
     }
     const over = typeof ended === 'string' ? null : ended;
     await this.#settle();
+    const view = over === null ? await this.#view(last) : over.view;
     const facts = await collectFacts(site, {
       roundId: runId,
       runIds: this.#runIds,
       end: over?.end ?? null,
-      view: over === null ? await this.#view(last) : over.view,
+      view,
       hotkey: network.hotkey,
     });
+    const faults = this.#fired.map(({ fault }) => fault);
     return {
       facts,
+      broken: this.#options.checkRules(
+        toRehearsedRun(facts, view, { inputs: plan.inputs, faults }),
+      ),
       fired: this.#fired,
       trace: traceOf(this.#lines),
       openBecause: typeof ended === 'string' ? ended : null,

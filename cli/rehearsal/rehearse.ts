@@ -14,6 +14,7 @@ import {
   scheduleText,
   type Schedule,
 } from '../../rehearse/schedule.js';
+import { brokenRules } from '../../testing/rehearsal-rules.js';
 import type { RehearseOptions } from '../commands/rehearse.js';
 import { CliFailure, EXIT, type ExitCode } from '../failure.js';
 import { listenForInterruption } from '../interruption.js';
@@ -23,13 +24,8 @@ import { ownName } from '../own-name.js';
 import { readSettings } from '../session.js';
 import { impatientPlan } from './impatient-plan.js';
 import { playSchedule, type Played, type PlayOptions } from './play.js';
-import {
-  inputsFor,
-  readRehearsalFile,
-  rehearsalFileOf,
-  standInState,
-  writeSkeleton,
-} from './rehearsal-file.js';
+import { inputsFor, readRehearsalFile, rehearsalFileOf, standInState } from './rehearsal-file.js';
+import { writeSkeleton } from './skeleton.js';
 import { printFound, printFoundJson } from './report.js';
 import { startRehearsalServer } from './server.js';
 import { sweep, type Judged } from './sweep.js';
@@ -40,7 +36,7 @@ export async function rehearse(file: string, options: RehearseOptions): Promise<
   const replay = options.replay === undefined ? null : readReplay(options.replay);
   const loaded = await loadPipeline(file);
   const rehearsalFile = rehearsalFileOf(file);
-  const rehearsal = readRehearsalFile(rehearsalFile);
+  const rehearsal = await readRehearsalFile(rehearsalFile, loaded);
   if (rehearsal === null) {
     writeSkeleton(rehearsalFile, loaded.pipeline);
     throw new CliFailure(
@@ -51,9 +47,6 @@ export async function rehearse(file: string, options: RehearseOptions): Promise<
   }
   const settings = await readSettings();
   refuseRealNetwork(settings);
-  // Bound once without a network: what is wrong with the inputs is told before anything is started.
-  const nowhere = { coordinator: '', hotkey: '' };
-  const state = standInState(rehearsal, bindPlan(loaded, inputsFor(rehearsal, ''), nowhere));
   const interruption = listenForInterruption(() => 'The rehearsal is left; nothing of it stays.');
   const { signal } = interruption;
   const folder = await mkdtemp(path.join(tmpdir(), 'adit-rehearsal-'));
@@ -73,7 +66,8 @@ export async function rehearse(file: string, options: RehearseOptions): Promise<
         restartServer: () => server.restart(),
         bind: (network) =>
           impatientPlan(bindPlan(loaded, inputsFor(rehearsal, network.coordinator), network)),
-        state,
+        state: standInState(rehearsal),
+        checkRules: (run) => brokenRules(rehearsal.rules, rehearsal.names, run),
         limitMs: rehearsal.limitMs,
         signal,
       };
@@ -160,10 +154,13 @@ function isLoopback(url: string): boolean {
 }
 
 /** Without a fault it must keep the rules, or nothing can be told of one with a fault. */
-function refuseBadStart({ facts, openBecause }: Played, file: string): void {
-  const violations = checkInvariants(facts);
+function refuseBadStart({ facts, broken, openBecause }: Played, file: string): void {
+  const violations = [...checkInvariants(facts), ...broken];
   if (violations.length === 0) return;
-  const told = openBecause === null ? violations.map(({ message }) => message) : [openBecause];
+  const told =
+    openBecause === null
+      ? violations.map(({ rule, message }) => `${rule}: ${message}`)
+      : [openBecause];
   throw new CliFailure(
     'REHEARSAL_START_WRONG',
     `${clean(file)} is wrong even without a fault: ${told.map((text) => clean(text)).join(' ')}`,

@@ -14,7 +14,14 @@ const FACTS: RunFacts = {
   programs: [],
   left: 0,
 };
-const WITHOUT: Played = { facts: FACTS, fired: [], trace: [], openBecause: null, tookMs: 1 };
+const WITHOUT: Played = {
+  facts: FACTS,
+  broken: [],
+  fired: [],
+  trace: [],
+  openBecause: null,
+  tookMs: 1,
+};
 
 const of = (text: string): Schedule => {
   const read = readSchedule(text);

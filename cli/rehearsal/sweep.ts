@@ -102,11 +102,15 @@ async function judge(schedule: Schedule, options: SweepOptions): Promise<Judged>
 
 /** All that is wrong with a run; `without` is the one without a fault. */
 function violationsOf(played: Played, without: Played, schedule: Schedule): Violation[] {
-  const { facts, openBecause } = played;
-  return [...checkInvariants(facts), ...checkOutcome(facts, without.facts, schedule)].map(
-    (violation) =>
-      violation.rule === 'ended' && openBecause !== null
-        ? { ...violation, message: `The run did not end: ${openBecause}.` }
-        : violation,
+  const { facts, broken, openBecause } = played;
+  const found = [
+    ...checkInvariants(facts),
+    ...checkOutcome(facts, without.facts, schedule),
+    ...broken,
+  ];
+  return found.map((violation) =>
+    violation.rule === 'ended' && openBecause !== null
+      ? { ...violation, message: `The run did not end: ${openBecause}.` }
+      : violation,
   );
 }

@@ -1,4 +1,4 @@
-import { copyFile, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -25,17 +25,28 @@ const rehearse = (file: string, args: string[], env: NodeJS.ProcessEnv = {}): Pr
   adit(['rehearse', file, ...args, '--json'], { stateDir: path.join(folder, 'state'), env });
 
 test(
-  'a command that acts blindly is caught, and the one fault of two that shows it is told',
+  'a command that acts blindly is caught, by a rule of its author too, and the one fault of two that shows it is told',
   async () => {
     const lost = `drop_reply@reply:${ROUTE}`;
+    const file = path.join(folder, 'blind.yaml');
+    await copyFile(BLIND, file);
+    const rules = 'rules:\n  done_once: counted.all(c, c.times <= 1)\n  begun: ran.act\n';
+    const inputs = await readFile(BLIND.replace('.yaml', '.rehearse.yaml'), 'utf8');
+    await writeFile(path.join(folder, 'blind.rehearse.yaml'), `${inputs}${rules}`);
     const schedule = `${lost}+kill_worker@record:ended:act:1`;
-    const { exitCode, stdout } = await rehearse(BLIND, ['--replay', schedule]);
+    const { exitCode, stdout } = await rehearse(file, ['--replay', schedule]);
     const found = JSON.parse(stdout) as { runs: object[]; failures: object[] };
     expect(found.runs).toEqual([
       expect.objectContaining({
         schedule,
         verdict: 'wrong',
-        violations: [{ rule: 'acts_once', message: '`paid` was done 2 times.' }],
+        violations: [
+          { rule: 'acts_once', message: '`paid` was done 2 times.' },
+          {
+            rule: 'done_once',
+            message: expect.stringMatching(/^It is not so that .*"times":2/) as string,
+          },
+        ],
       }),
     ]);
     expect(found.failures).toMatchObject([{ schedule, shortest: lost }]);
@@ -75,6 +86,25 @@ test('without a rehearsal file one is written, and nothing is played', async () 
   const written = await readFile(path.join(folder, 'round.rehearse.yaml'), 'utf8');
   expect(written).toContain('  task: tiny-ternary-frontier');
   expect(written).toContain('--profile fast');
+});
+
+test('a mistake in the rehearsal file is told at its place, and nothing is started', async () => {
+  const file = path.join(folder, 'wrong.yaml');
+  await copyFile(BLIND, file);
+  await writeFile(
+    path.join(folder, 'wrong.rehearse.yaml'),
+    "inputs: { address: '${coordinator}' }\nrules: { a: size(clams) == 1 }\n",
+  );
+  const { exitCode, stdout } = await rehearse(file, []);
+  expect(JSON.parse(stdout)).toMatchObject({
+    error: {
+      code: 'REHEARSAL_INVALID',
+      message: expect.stringMatching(
+        /wrong\.rehearse\.yaml:2:18: .*\n.*\n.*\n.*`claims`/,
+      ) as string,
+    },
+  });
+  expect(exitCode).toBe(2);
 });
 
 test.each([

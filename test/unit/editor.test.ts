@@ -159,3 +159,43 @@ describe('an editor underlines', () => {
     expect(found).toEqual(['"90"', expect.stringContaining('numbers with a unit')]);
   });
 });
+
+describe('an editor knows the other files of an author', () => {
+  const openAs = (kind: string, text: string): Promise<OpenDocument> => {
+    opened += 1;
+    const head = `# yaml-language-server: $schema=../schema/${kind}.schema.json\n`;
+    return server.open(join(folder, `editor-${opened}.${kind}.yaml`), head + text);
+  };
+
+  it('a test file: completes outputs of steps, explains them, underlines a code that there is not', async () => {
+    const document = await openAs(
+      'test',
+      'steps:\n  trained:\n    outputs:\n      ‸\ntests:\n  - { name: a, expect: [true] }\n',
+    );
+    const items = await document.complete();
+    const artifact = items.find(({ label }) => label === 'artifact');
+    expect(JSON.stringify(artifact?.documentation)).toContain('candidate.train');
+    const hovered = await openAs('test', 'tests:\n  - { name: a, ex‸pect: [true] }\n');
+    expect(await hovered.hover()).toContain('What must be so');
+    const wrong = await openAs(
+      'test',
+      'steps: { a: { error: PROGRAM_LOSST } }\ntests: [{ name: a, expect: [true] }]\n',
+    );
+    expect(await wrong.diagnostics).not.toEqual([]);
+  });
+
+  it('a rehearsal file: completes its keys, explains them, underlines a rule that Adit has', async () => {
+    const document = await openAs('rehearse', 'inputs: {}\n‸\n');
+    const labels = (await document.complete()).map(({ label }) => label);
+    expect(labels).toEqual(expect.arrayContaining(['steps', 'rules', 'limit']));
+    const hovered = await openAs('rehearse', 'ru‸les: { a: true }\n');
+    expect(await hovered.hover()).toContain('What must be so after every run');
+    const wrong = await openAs('rehearse', 'rules: { one_submission: true }\n');
+    expect(await wrong.diagnostics).toHaveLength(1);
+  });
+
+  it.each(['test', 'rehearse'])('nothing is underlined in the shipped %s file', async (kind) => {
+    const file = join(folder, `frontier-round.${kind}.yaml`);
+    expect(await (await server.open(file, readFileSync(file, 'utf8'))).diagnostics).toEqual([]);
+  });
+});
