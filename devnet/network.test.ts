@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { createServer } from 'node:http';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
@@ -130,6 +130,39 @@ describe('the ready line', () => {
       expect((await stat(secret)).mode & 0o777).toBe(0o600);
     }
     expect((await get(ready.coordinator, '/readyz')).status).toBe(204);
+  });
+});
+
+describe('a network that begins anew', () => {
+  it('has forgotten what was done, published and paid, and the clock, but neither keys nor settings', async () => {
+    const devnet = await start();
+    const { coordinator, pool, adminToken } = devnet.addresses;
+    const admin = async (method: string, at: string, body?: object) =>
+      asAdmin(coordinator, adminToken, method, `/devnet/${at}`, body);
+    const miner = await minerOf(devnet);
+    await admin('PUT', 'settings', { listLagSeconds: 0, publishDelaySeconds: null });
+    await acceptOne(devnet, miner);
+    expect((await admin('POST', 'epochs')).json).toEqual({ epoch: 1 });
+    await claim(devnet, miner);
+    await fetch(`${coordinator}/effects/paid`, { method: 'POST' });
+    await admin('POST', 'clock/advance', { seconds: 3_600 });
+    await admin('POST', 'faults', { route: '*', kind: 'status' });
+    const artifact = path.join(home, 'artifacts', 'model.zip');
+    await writeFile(artifact, 'a model');
+
+    expect((await admin('POST', 'begin-anew')).json).toMatchObject({ clockOffsetSeconds: 0 });
+
+    const json = async (base: string, at: string): Promise<unknown> =>
+      (await fetch(`${base}${at}`)).json();
+    expect(await json(coordinator, '/api/v1/claims')).toEqual([]);
+    expect(await json(coordinator, '/api/v1/submissions')).toEqual([]);
+    expect(await json(coordinator, '/effects')).not.toHaveProperty('paid');
+    expect(await json(pool, '/claims/epochs')).toMatchObject({ epochs: [] });
+    await expect(stat(artifact)).rejects.toThrow('ENOENT');
+    expect((await admin('GET', 'settings')).json).toMatchObject({ publishDelaySeconds: null });
+    // The same miner takes the same task again.
+    await acceptOne(devnet, miner);
+    expect((await admin('POST', 'epochs')).json).toEqual({ epoch: 1 });
   });
 });
 

@@ -6,13 +6,13 @@ import type { Server } from 'node:http';
 import path from 'node:path';
 import { cryptoWaitReady } from '@polkadot/util-crypto';
 import type { FastifyInstance } from 'fastify';
-import { createArtifactHost } from './artifacts/artifact-host.js';
+import { createArtifactHost, emptyArtifacts } from './artifacts/artifact-host.js';
 import { ensureCertificate } from './artifacts/certificate.js';
 import { publicKeyOf } from './auth/signature.js';
 import { createCoordinator } from './coordinator/coordinator.js';
 import { earnedRewards } from './coordinator/rewards.js';
 import { createSettingsStore } from './coordinator/settings.js';
-import { createCoordinatorState } from './coordinator/state.js';
+import { createCoordinatorState, forgetEverything } from './coordinator/state.js';
 import { createGitServer } from './git/git-server.js';
 import { ensureTaskRepository } from './git/task-repository.js';
 import {
@@ -204,6 +204,10 @@ async function startParts(
       validator: () => validator?.status() ?? { running: false, pid: null },
       stopValidator: async () => validator?.stop(),
       startValidator: () => validator?.start(),
+      beginAnew: async () => {
+        forgetEverything(state);
+        await emptyArtifacts(inHome('artifacts'));
+      },
     },
   });
   closers.push(() => coordinator.close());

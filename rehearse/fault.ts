@@ -31,6 +31,8 @@ interface FaultEntry {
   /** Who must have logged that it happened: the devnet, or the process that stopped for it. */
   readonly by: 'devnet' | 'runner';
   readonly at: (boundary: Boundary) => boolean;
+  /** Something of it may still go on when the run is over: no other run is played with the same processes. */
+  readonly lasts?: true;
 }
 
 const atRequest = ({ kind }: Boundary): boolean => kind === 'request';
@@ -139,24 +141,28 @@ export const FAULTS = {
     class: 'late',
     summary: 'the clock of the other side jumps a minute ahead',
     by: 'runner',
+    lasts: true,
     at: (boundary) => atRequest(boundary) && atChange(boundary),
   },
   expire_claims: {
     class: 'expired',
     summary: 'every claim made so far runs out',
     by: 'runner',
+    lasts: true,
     at: atChange,
   },
   reset_run: {
     class: 'rewound',
     summary: 'the run is reset to before its last step',
     by: 'runner',
+    lasts: true,
     at: (boundary) => (atReply(boundary) && atChange(boundary)) || atRecord('ended')(boundary),
   },
   cancel_and_retry: {
     class: 'again',
     summary: 'the run is cancelled, then `adit retry`',
     by: 'runner',
+    lasts: true,
     at: (boundary) => (atReply(boundary) && atChange(boundary)) || atRecord('ended')(boundary),
   },
 } as const satisfies { readonly [name: string]: FaultEntry };
@@ -164,6 +170,12 @@ export const FAULTS = {
 export type FaultName = keyof typeof FAULTS;
 
 export const FAULT_NAMES = Object.keys(FAULTS) as readonly FaultName[];
+
+/** Whether something of it may still go on when its run is over. */
+export function lasts(name: FaultName): boolean {
+  const entry: FaultEntry = FAULTS[name];
+  return entry.lasts === true;
+}
 
 /** The faults that can be placed at a boundary, in the order of the table. */
 export function faultsAt(boundary: Boundary): FaultName[] {

@@ -16,6 +16,8 @@ export interface PlayedRun {
   readonly roundId: string;
   /** All runs of the round, oldest first. */
   readonly runIds: readonly string[];
+  /** The run whose first steps count for these too; null without one. */
+  readonly baseId: string | null;
   /** Of the last one; null: it had not ended. */
   readonly end: RunEnd | null;
   readonly view: RunView | null;
@@ -27,7 +29,10 @@ export async function collectFacts(site: Site, run: PlayedRun): Promise<RunFacts
   const evidence = createEvidence(stateDir);
   const effects = await evidence.readEffects(run.roundId);
   const steps = run.view?.steps ?? [];
-  const records = (await Promise.all(run.runIds.map((id) => evidence.readSteps(id)))).flat();
+  const before = run.baseId === null ? [] : [run.baseId];
+  const records = (
+    await Promise.all([...before, ...run.runIds].map((id) => evidence.readSteps(id)))
+  ).flat();
   const ours = (one: JsonObject): boolean => one['miner_hotkey'] === run.hotkey;
   const claims = ((await site.get('/api/v1/claims')) as JsonObject[]).filter(ours);
   const submissions = ((await site.get('/api/v1/submissions')) as JsonObject[]).filter(ours);

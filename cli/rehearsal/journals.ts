@@ -60,12 +60,15 @@ export function followJournal(file: string): () => JournalLine[] {
 /** The events of a run in the order of their times; what the devnet's own validator asks is not among them. */
 export function traceOf(lines: readonly JournalLine[]): TraceEvent[] {
   const inOrder = [...lines].sort((a, b) => a.atMs - b.atMs);
-  return inOrder.flatMap((line): TraceEvent[] => {
-    if (line.event === 'request')
-      return [{ kind: 'request', service: line.service, route: line.route }];
-    if (line.event === 'record') return [{ kind: 'record', record: line.record, path: line.path }];
-    return [];
-  });
+  return inOrder.flatMap((line) => eventOf(line) ?? []);
+}
+
+/** The event of a run that a line tells of; null for one about a fault. */
+export function eventOf(line: JournalLine): TraceEvent | null {
+  if (line.event === 'request')
+    return { kind: 'request', service: line.service, route: line.route };
+  if (line.event === 'record') return { kind: 'record', record: line.record, path: line.path };
+  return null;
 }
 
 function readLine(text: string): JournalLine[] {

@@ -1,6 +1,5 @@
 /** Plays one schedule: a fresh network, one run, its faults placed by events, and what is known afterwards. */
 import { execFile } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
@@ -12,7 +11,7 @@ import type { RunState } from '../../core/run-state.js';
 import type { RunView } from '../../core/run-view.js';
 import { boundaryText, type TraceEvent } from '../../rehearse/boundary.js';
 import type { RunEnd, RunFacts } from '../../rehearse/facts.js';
-import { FAULTS } from '../../rehearse/fault.js';
+import { FAULTS, lasts } from '../../rehearse/fault.js';
 import type { Violation } from '../../rehearse/invariants.js';
 import type { Placement, Schedule } from '../../rehearse/schedule.js';
 import type { RehearsedRun } from '../../testing/rehearsal-rules.js';
@@ -22,22 +21,25 @@ import { roundLockOf } from '../round-lock.js';
 import { describeRun, readRunFromServer, toRunStatus } from '../run-record.js';
 import { createSession, type Session } from '../session.js';
 import { networkOf, startRun } from '../start-run.js';
+import { readBase, type Base } from './base.js';
 import { collectFacts } from './collect-facts.js';
 import { toRehearsedRun } from './rehearsed-run.js';
 import { tellsOf, toDevnetFault } from './devnet-faults.js';
 import { traceOf, type JournalLine } from './journals.js';
 import { placeFault } from './place-fault.js';
-import { openSite, type Site } from './site.js';
+import type { Lane, SitePool } from './site-pool.js';
+import type { Site } from './site.js';
 
 const LOOK_EVERY_MS = 20;
 /** The server is asked less often than the journals are read. */
 const ASK_EVERY_MS = 250;
+/** A run of which nothing is heard for so long may wait for a person: only then its worker is asked for its steps. */
+const QUIET_MS = 2_000;
 /** A step that waits for a person may be taken up again by a worker that is just starting. */
 const PARKED_FOR_MS = 5_000;
 
 export interface PlayOptions {
-  readonly folder: string;
-  readonly env: NodeJS.ProcessEnv;
+  readonly sites: SitePool;
   readonly server: ServerChoice;
   readonly restartServer: () => Promise<void>;
   /** The plan for the network of this run, with the patience of a rehearsal. */
@@ -58,34 +60,63 @@ export interface Played {
   /** Placements whose fault has happened, by the word of the other side. */
   readonly fired: readonly Placement[];
   readonly trace: readonly TraceEvent[];
+  /** The part of the trace that was not played, but taken from a run before. */
+  readonly prefix: readonly TraceEvent[];
   /** Why the run has not ended; null when it has. */
   readonly openBecause: string | null;
   readonly tookMs: number;
 }
 
+/** From its first step to its end. */
 export async function playSchedule(schedule: Schedule, options: PlayOptions): Promise<Played> {
+  return options.sites.with(async (lane) => playOn(lane, schedule, null, options));
+}
+
+/**
+ * From right before its first effect, with what a run without a fault on the same site has left; such a run comes first
+ * where there was none. From its first step where nothing comes before the first effect.
+ */
+export async function playFromEffects(schedule: Schedule, options: PlayOptions): Promise<Played> {
+  return options.sites.with(async (lane) => {
+    if (lane.base === null) {
+      const { isFit } = await playOn(lane, [], null, options);
+      if (!isFit)
+        throw new Error('the run without a fault, which is to be gone on from, has failed');
+    }
+    return playOn(lane, schedule, lane.base, options);
+  });
+}
+
+async function playOn(
+  lane: Lane,
+  schedule: Schedule,
+  base: Base | null,
+  options: PlayOptions,
+): Promise<{ readonly result: Played; readonly isFit: boolean }> {
   const beganMs = performance.now();
-  const site = await openSite({
-    ...options,
-    folder: path.join(options.folder, randomBytes(6).toString('hex')),
+  const { site } = lane;
+  if (lane.isWorkerSpent) await site.restart('worker');
+  lane.isWorkerSpent = schedule.some(({ fault }) => lasts(fault));
+  await site.begin({
     stops: schedule.flatMap(({ boundary }) =>
       boundary.kind === 'record' ? [boundaryText(boundary)] : [],
     ),
     laggingLists: schedule.some(({ fault }) => fault === 'lagging_lists'),
+    before: base?.lines ?? [],
   });
+  const session: Session = {
+    ...(await createSession(await connectTo(options.server), options.server)),
+    settings: site.settings,
+  };
   try {
-    const session: Session = {
-      ...(await createSession(await connectTo(options.server), options.server)),
-      settings: site.settings,
-    };
-    try {
-      const play = new Play(schedule, site, session, options);
-      return { ...(await play.run()), tookMs: performance.now() - beganMs };
-    } finally {
-      await session.close();
-    }
+    const play = new Play(schedule, { site, base }, session, options);
+    const played = await play.run();
+    const { facts, fired, openBecause } = played;
+    const isFit = openBecause === null && facts.left === 0 && fired.length === schedule.length;
+    if (isFit && schedule.length === 0 && base === null) lane.base = await play.readBase();
+    return { result: { ...played, tookMs: performance.now() - beganMs }, isFit };
   } finally {
-    await site.close();
+    await session.close();
   }
 }
 
@@ -99,15 +130,25 @@ class Play {
   readonly #site: Site;
   readonly #session: Session;
   readonly #options: PlayOptions;
-  readonly #lines: JournalLine[] = [];
+  readonly #base: Base | null;
+  readonly #lines: JournalLine[];
   readonly #fired: Placement[] = [];
   readonly #runIds: string[] = [];
+  #plan: Plan | null = null;
+  #heardAtMs = Date.now();
   #waiting: Placement[];
   #parkedSince: { readonly path: string; readonly atMs: number } | null = null;
 
-  constructor(schedule: Schedule, site: Site, session: Session, options: PlayOptions) {
+  constructor(
+    schedule: Schedule,
+    { site, base }: { readonly site: Site; readonly base: Base | null },
+    session: Session,
+    options: PlayOptions,
+  ) {
     this.#waiting = [...schedule];
     this.#site = site;
+    this.#base = base;
+    this.#lines = [...(base?.lines ?? [])];
     this.#session = session;
     this.#options = options;
   }
@@ -117,9 +158,11 @@ class Play {
     await this.#askDevnet();
     const network = await networkOf(site.settings);
     const plan = this.#options.bind(network);
+    this.#plan = plan;
     const lockId = roundLockOf(plan, site.settings);
+    const state = this.#base?.state ?? this.#options.state;
     const { runId } = await startRun(this.#session, plan, () => {}, {
-      ...(this.#options.state === null ? {} : { state: this.#options.state }),
+      ...(state === null ? {} : { state }),
       ...(lockId === null ? {} : { lockId }),
     });
     this.#runIds.push(runId);
@@ -136,6 +179,7 @@ class Play {
     const facts = await collectFacts(site, {
       roundId: runId,
       runIds: this.#runIds,
+      baseId: this.#base?.runId ?? null,
       end: over?.end ?? null,
       view,
       hotkey: network.hotkey,
@@ -148,8 +192,16 @@ class Play {
       ),
       fired: this.#fired,
       trace: traceOf(this.#lines),
+      prefix: traceOf(this.#base?.lines ?? []),
       openBecause: typeof ended === 'string' ? ended : null,
     };
+  }
+
+  /** After a run without a fault: what others can go on from. */
+  async readBase(): Promise<Base | null> {
+    const [runId] = this.#runIds;
+    if (runId === undefined || this.#plan === null) return null;
+    return readBase(this.#session, runId, this.#plan, this.#lines);
   }
 
   /** The end of a run; or why it is not waited for any longer. */
@@ -173,7 +225,8 @@ class Play {
       const description = await describeRun(this.#session, runId);
       if (description === null) return null;
       const status = toRunStatus(description.status.name);
-      if (status === 'running') return await this.#askForParked(runId);
+      if (status === 'running')
+        return Date.now() - this.#heardAtMs < QUIET_MS ? null : await this.#askForParked(runId);
       const view = await this.#view(runId);
       const ended = view?.status ?? status;
       return {
@@ -213,6 +266,7 @@ class Play {
   async #placeWhatIsDue(runId: string): Promise<void> {
     const lines = this.#site.readJournals();
     this.#lines.push(...lines);
+    if (lines.length > 0) this.#heardAtMs = Date.now();
     for (const line of lines) {
       const due = this.#waiting.find((placement) => tellsOf(line, placement));
       if (due === undefined) continue;
@@ -267,7 +321,7 @@ class Play {
     try {
       const { stdout } = await promisify(execFile)(process.execPath, args, {
         env: this.#site.env,
-        cwd: this.#options.folder,
+        cwd: this.#site.settings.stateDir,
         signal: this.#options.signal,
       });
       return (JSON.parse(stdout) as { runId: string }).runId;

@@ -6,6 +6,8 @@ import type { Settings } from '../../adapters/settings/settings.js';
 import { formatDuration } from '../../core/duration.js';
 import { boundariesOf, type Boundary } from '../../rehearse/boundary.js';
 import { checkInvariants } from '../../rehearse/invariants.js';
+import { hasSameBoundaries, isBehind } from '../../rehearse/prefix.js';
+import { checkOutcome } from '../../rehearse/right-outcomes.js';
 import {
   fullSchedules,
   pairSchedules,
@@ -23,11 +25,12 @@ import { clean, note, print, printJson } from '../output.js';
 import { ownName } from '../own-name.js';
 import { readSettings } from '../session.js';
 import { impatientPlan } from './impatient-plan.js';
-import { playSchedule, type Played, type PlayOptions } from './play.js';
+import { playFromEffects, playSchedule, type Played, type PlayOptions } from './play.js';
 import { inputsFor, readRehearsalFile, rehearsalFileOf, standInState } from './rehearsal-file.js';
 import { writeSkeleton } from './skeleton.js';
 import { printFound, printFoundJson } from './report.js';
 import { startRehearsalServer } from './server.js';
+import { createSitePool } from './site-pool.js';
 import { sweep, type Judged } from './sweep.js';
 
 /** Returns 0 when every outcome was right, 1 when one was not or could not be had, 2 for what cannot be rehearsed. */
@@ -58,10 +61,10 @@ export async function rehearse(file: string, options: RehearseOptions): Promise<
       onProgress: note,
       signal,
     });
+    const sites = createSitePool(folder, { env: process.env, server: server.choice, signal });
     try {
       const playing: PlayOptions = {
-        folder,
-        env: process.env,
+        sites,
         server: server.choice,
         restartServer: () => server.restart(),
         bind: (network) =>
@@ -85,9 +88,15 @@ export async function rehearse(file: string, options: RehearseOptions): Promise<
         else print(texts.join('\n'));
         return EXIT.done;
       }
+      // Of a few alone everything is played; so it is of all, where they are to be sure of everything.
+      const shortened =
+        replay === null && options.full !== true ? await shorten(without, playing) : null;
+      const isShort = (schedule: Schedule): boolean =>
+        shortened !== null && isBehind(schedule, shortened.prefix);
       const { judged, failures } = await sweep(schedules, {
-        without,
-        play: (schedule) => playSchedule(schedule, playing),
+        without: (schedule) => (shortened !== null && isShort(schedule) ? shortened : without),
+        play: (schedule) =>
+          isShort(schedule) ? playFromEffects(schedule, playing) : playSchedule(schedule, playing),
         jobs: options.jobs,
         onJudged: showProgress,
         signal,
@@ -101,6 +110,7 @@ export async function rehearse(file: string, options: RehearseOptions): Promise<
       const isMissed = replay !== null && judged.some(({ verdict }) => verdict === 'missed');
       return isBad || isMissed ? EXIT.failed : EXIT.done;
     } finally {
+      await sites.close();
       await server.stop();
     }
   } catch (error) {
@@ -123,6 +133,19 @@ function readReplay(text: string): Schedule[] {
 function schedulesFor(boundaries: readonly Boundary[], options: RehearseOptions): Schedule[] {
   if (options.full !== true) return quickSchedules(boundaries);
   return [...fullSchedules(boundaries), ...pairSchedules(boundaries, options.pairs, options.seed)];
+}
+
+/**
+ * A run that begins right before its first effect; null where such a run is not the same as one that begins at its
+ * first step, or no shorter.
+ */
+async function shorten(without: Played, playing: PlayOptions): Promise<Played | null> {
+  const short = await playFromEffects([], playing);
+  const isSame =
+    hasSameBoundaries(short.trace, without.trace) &&
+    [...checkInvariants(short.facts), ...short.broken].length === 0 &&
+    checkOutcome(short.facts, without.facts, []).length === 0;
+  return isSame && short.prefix.length > 0 ? short : null;
 }
 
 function showProgress(judged: Judged, done: number, total: number): void {

@@ -1,9 +1,10 @@
 /**
- * One fresh local network with a worker and a process host of its own, all in one folder that is removed afterwards.
+ * A local network with a worker and a process host of its own, all in one folder that is removed afterwards. It plays
+ * one run after another, each from a fresh state of the network.
  * Nothing of the user's network is in it: no setting, no hotkey, no coordinator but the devnet's.
  */
 import { createHash } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
+import { appendFileSync, mkdirSync, truncateSync, writeFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -32,16 +33,23 @@ export interface SiteOptions {
   readonly folder: string;
   readonly env: NodeJS.ProcessEnv;
   readonly server: ServerChoice;
+  readonly signal: AbortSignal;
+}
+
+interface NextRun {
   /** Boundaries, as texts, at which worker or host stop. */
   readonly stops: readonly string[];
   readonly laggingLists: boolean;
-  readonly signal: AbortSignal;
+  /** What counts as written down already: the run begins behind it. */
+  readonly before: readonly JournalLine[];
 }
 
 export interface Site {
   readonly settings: Settings;
   readonly env: NodeJS.ProcessEnv;
   readonly coordinator: string;
+  /** Forgets the run before, on the network and in the journals, and is ready for the next one. */
+  begin(run: NextRun): Promise<void>;
   /** A route of the devnet's own. Throws when it refuses. */
   admin(
     method: 'GET' | 'POST' | 'PUT' | 'DELETE',
@@ -65,8 +73,10 @@ export async function openSite(options: SiteOptions): Promise<Site> {
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   const logFolder = inFolder('logs');
   const journals = { devnet: inFolder('devnet.jsonl'), records: inFolder('records.jsonl') };
+  const stopsFile = inFolder('stops');
   const journalFlags = ['--journal', journals.devnet, '--validator-interval', '1'];
   const running = new Map<Part, Child>();
+  writeFileSync(journals.records, '');
 
   const startDevnet = async (): Promise<Child> => {
     const started = await startChild({
@@ -94,7 +104,7 @@ export async function openSite(options: SiteOptions): Promise<Site> {
     // Whoever plays starts it again, so that it tells of its records then too.
     ADIT_START_HOST: 'false',
     ADIT_REHEARSAL_JOURNAL: journals.records,
-    ADIT_REHEARSAL_STOPS: options.stops.join('\n'),
+    ADIT_REHEARSAL_STOPS: stopsFile,
   };
   const env = localServerVariables(
     server.address,
@@ -137,11 +147,22 @@ export async function openSite(options: SiteOptions): Promise<Site> {
     );
   };
 
-  const read = { devnet: followJournal(journals.devnet), records: followJournal(journals.records) };
+  let read = { devnet: followJournal(journals.devnet), records: followJournal(journals.records) };
   const site: Site = {
     settings,
     env,
     coordinator,
+    async begin({ stops, laggingLists, before }) {
+      await site.admin('POST', 'begin-anew');
+      await site.admin('PUT', 'settings', { listLagSeconds: laggingLists ? LISTS_LAG_SECONDS : 0 });
+      // They are open in other processes, which append.
+      for (const file of Object.values(journals)) truncateSync(file);
+      const records = before.filter(({ event }) => event === 'record');
+      appendFileSync(journals.records, records.map((line) => `${JSON.stringify(line)}\n`).join(''));
+      writeFileSync(stopsFile, stops.map((stop) => `${stop}\n`).join(''));
+      read = { devnet: followJournal(journals.devnet), records: followJournal(journals.records) };
+      read.records();
+    },
     async admin(method, route, body) {
       const response = await fetch(`${coordinator}/devnet/${route}`, {
         method,
@@ -181,7 +202,6 @@ export async function openSite(options: SiteOptions): Promise<Site> {
     await site.admin('PUT', 'settings', {
       timestampWindowSeconds: WINDOW_SECONDS,
       publishDelaySeconds: 0,
-      ...(options.laggingLists ? { listLagSeconds: LISTS_LAG_SECONDS } : {}),
     });
     await Promise.all([startHost(), startWorker()]);
     return site;

@@ -19,6 +19,7 @@ const WITHOUT: Played = {
   broken: [],
   fired: [],
   trace: [],
+  prefix: [],
   openBecause: null,
   tookMs: 1,
 };
@@ -49,7 +50,7 @@ async function run(
   const order: string[] = [];
   const playing = { now: 0, most: 0 };
   const { judged, failures } = await sweep(texts.map(of), {
-    without: WITHOUT,
+    without: () => WITHOUT,
     jobs: 2,
     play: async (schedule) => {
       const text = scheduleText(schedule);

@@ -30,7 +30,8 @@ export interface Failure {
 }
 
 interface SweepOptions {
-  readonly without: Played;
+  /** The run without a fault that a schedule's run is compared with. */
+  readonly without: (schedule: Schedule) => Played;
   readonly play: (schedule: Schedule) => Promise<Played>;
   /** How many are played at one time. */
   readonly jobs: number;
@@ -87,7 +88,7 @@ async function judge(schedule: Schedule, options: SweepOptions): Promise<Judged>
   const beganMs = performance.now();
   try {
     const played = await options.play(schedule);
-    const violations = violationsOf(played, options.without, schedule);
+    const violations = violationsOf(played, options.without(schedule), schedule);
     const { fired, tookMs } = played;
     const missed = fired.length < schedule.length;
     const verdict = violations.length > 0 ? 'wrong' : missed ? 'missed' : 'right';

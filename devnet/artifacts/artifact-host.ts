@@ -4,7 +4,7 @@
  */
 import { createHash, randomUUID, timingSafeEqual } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { Readable } from 'node:stream';
 import fastify, { type FastifyInstance } from 'fastify';
@@ -91,6 +91,13 @@ export async function createArtifactHost(parts: {
     },
   });
   return app;
+}
+
+/** Removes what the host of this folder has; what is being written stays. */
+export async function emptyArtifacts(folder: string): Promise<void> {
+  for (const name of await readdir(folder)) {
+    if (NAME.test(name)) await rm(path.join(folder, name), { force: true });
+  }
 }
 
 function assertToken(token: string, header: string | undefined): void {

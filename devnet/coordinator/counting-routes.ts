@@ -4,10 +4,9 @@
  */
 import type { FastifyInstance } from 'fastify';
 import { Problem } from './problem.js';
-import type { CoordinatorState } from './state.js';
+import { COUNTED_EFFECTS, type CoordinatorState } from './state.js';
 
 const MOST_NAMES = 1_000;
-const KEY = 'counted_effects';
 
 interface Counts {
   readonly [name: string]: number;
@@ -15,7 +14,7 @@ interface Counts {
 
 /** How often each was done; kept with the devnet's state. */
 function readCounts({ database }: CoordinatorState): Counts {
-  return (database.readValue(KEY) ?? {}) as Counts;
+  return (database.readValue(COUNTED_EFFECTS) ?? {}) as Counts;
 }
 
 export function addCountingRoutes(app: FastifyInstance, state: CoordinatorState): void {
@@ -26,7 +25,7 @@ export function addCountingRoutes(app: FastifyInstance, state: CoordinatorState)
     if (counts[name] === undefined && Object.keys(counts).length >= MOST_NAMES)
       throw new Problem(409, `there are ${MOST_NAMES} names already`);
     const count = (Object.hasOwn(counts, name) ? (counts[name] ?? 0) : 0) + 1;
-    state.database.writeValue(KEY, { ...counts, [name]: count });
+    state.database.writeValue(COUNTED_EFFECTS, { ...counts, [name]: count });
     return { name, count };
   });
   app.get('/effects', async () => readCounts(state));

@@ -22,6 +22,8 @@ export interface DevnetControls {
   validator(): { running: boolean; pid: number | null };
   stopValidator(): Promise<void>;
   startValidator(): void;
+  /** Everything is again as after the first start, but for tasks, hotkeys, addresses, settings and what was signed. */
+  beginAnew(): Promise<void>;
 }
 
 /** The offset is stored: a time past the calendar's end would fail every request from then on. */
@@ -50,6 +52,11 @@ export function addDevnetRoutes(app: FastifyInstance, parts: CoordinatorParts): 
   app.get('/devnet/status', async () => status());
   app.post('/devnet/clock/advance', async (request) => {
     state.clock.advance(readBody(request, advanceSchema).seconds);
+    return status();
+  });
+  app.post('/devnet/begin-anew', async () => {
+    faults.clear();
+    await controls.beginAnew();
     return status();
   });
   app.get('/devnet/settings', async () => state.settings.read());

@@ -13,6 +13,9 @@ import type {
 } from './records.js';
 import type { SettingsStore } from './settings.js';
 
+/** The stored value that says how often each counting route was asked to act. */
+export const COUNTED_EFFECTS = 'counted_effects';
+
 export interface CoordinatorState {
   readonly database: DevnetDatabase;
   readonly clock: DevnetClock;
@@ -45,6 +48,28 @@ export function createCoordinatorState(parts: {
     peerEvaluations: database.table('peer_evaluation'),
     ideaRewards: database.table('idea_reward'),
   };
+}
+
+const TABLES = [
+  'claim',
+  'work_item',
+  'submission',
+  'validator_job',
+  'peer_evaluation',
+  'idea_reward',
+  // Of the Pool, which pays for submissions.
+  'epoch',
+];
+
+/** No claim, nothing that was submitted, counted or paid, and the machine's time; the tasks stay. */
+export function forgetEverything({ database, clock, tasks }: CoordinatorState): void {
+  database.transact(() => {
+    for (const task of tasks.list())
+      tasks.replace({ ...task, hidden: { ...task.hidden, best_submission_id: null } });
+    database.empty(TABLES);
+    database.writeValue(COUNTED_EFFECTS, {});
+    clock.reset();
+  });
 }
 
 /** Now, as the coordinator writes times. */

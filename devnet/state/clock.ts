@@ -1,12 +1,14 @@
 import type { DevnetDatabase } from './database.js';
 
-/** The devnet's own time: the machine's, plus what it was advanced by. It never goes back. */
+/** The devnet's own time: the machine's, plus what it was advanced by. It goes back only when everything begins anew. */
 export interface DevnetClock {
   /** Milliseconds since 1970. */
   nowMs(): number;
   /** How far it is ahead of the machine, in seconds. */
   offsetSeconds(): number;
   advance(seconds: number): void;
+  /** The machine's time again. */
+  reset(): void;
 }
 
 /** The clock kept in the database: a restart does not lose what it was advanced by. */
@@ -22,6 +24,9 @@ export function createClock(database: DevnetDatabase): DevnetClock {
       if (!Number.isFinite(seconds) || seconds < 0)
         throw new RangeError(`cannot advance by ${seconds} seconds`);
       database.writeValue('clock_offset_seconds', offsetSeconds() + seconds);
+    },
+    reset: () => {
+      database.writeValue('clock_offset_seconds', 0);
     },
   };
 }

@@ -28,6 +28,8 @@ export interface DevnetDatabase {
   writeValue(key: string, value: unknown): void;
   /** True the first time that this signature is seen. */
   rememberSignature(signature: string): boolean;
+  /** Leaves these tables without records. */
+  empty(tables: readonly string[]): void;
   /** All or nothing. Not to be nested. */
   transact<R>(change: () => R): R;
   close(): void;
@@ -59,6 +61,12 @@ export function openDatabase(home: string): DevnetDatabase {
     rememberSignature: (signature) =>
       connection.prepare('INSERT OR IGNORE INTO signature (text) VALUES (?)').run(signature)
         .changes === 1,
+    empty: (tables) => {
+      for (const name of tables) {
+        openTable(connection, name);
+        connection.exec(`DELETE FROM ${name}`);
+      }
+    },
     transact: (change) => connection.transaction(change)(),
     close: () => {
       connection.close();

@@ -49,6 +49,7 @@ export async function runCoordinator(): Promise<RunningCoordinator> {
       validator: () => ({ running: false, pid: null }),
       stopValidator: async () => undefined,
       startValidator: () => undefined,
+      beginAnew: async () => undefined,
     },
   });
   url = await app.listen({ host: '127.0.0.1', port: 0 });

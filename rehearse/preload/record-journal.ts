@@ -3,33 +3,32 @@
  * they have written, in the order in which they did, and stops the process at the one that it is asked to, so that a
  * fault can be placed at a record. The product itself knows nothing of it: what is rehearsed is what runs.
  *
- * `ADIT_REHEARSAL_JOURNAL` is the file that gets a line for each record; `ADIT_REHEARSAL_STOPS` are the boundaries to
- * stop at, separated by line feeds.
+ * `ADIT_REHEARSAL_JOURNAL` is the file that gets a line for each record; `ADIT_REHEARSAL_STOPS` is one with the
+ * boundaries to stop at, a line each. Both are read again at every record: they begin anew with every run, and the
+ * processes go on.
  */
 import fs, { appendFileSync, existsSync, readFileSync } from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 
 const journal = process.env['ADIT_REHEARSAL_JOURNAL'];
-const stops = new Set((process.env['ADIT_REHEARSAL_STOPS'] ?? '').split('\n'));
+const stopsFile = process.env['ADIT_REHEARSAL_STOPS'];
 
 interface Written {
   readonly record: string;
   readonly path: string;
 }
 
-if (journal !== undefined) watch(journal);
+if (journal !== undefined && stopsFile !== undefined) watch(journal, stopsFile);
 
-function watch(file: string): void {
-  const counts = readCounts(file);
+function watch(file: string, fileOfStops: string): void {
   const { rename, link } = fs.promises;
   const { renameSync } = fs;
   const written = (name: unknown): void => {
     const found = typeof name === 'string' ? recordOf(name) : null;
     if (found === null) return;
     const key = `${found.record}:${found.path}`;
-    const number = (counts.get(key) ?? 0) + 1;
-    counts.set(key, number);
-    const stopped = stops.has(`record:${key}:${number}`);
+    const number = linesOf(file).filter((line) => keyOf(line) === key).length + 1;
+    const stopped = linesOf(fileOfStops).includes(`record:${key}:${number}`);
     const line = { atMs: Date.now(), event: 'record', ...found, number, pid: process.pid, stopped };
     appendFileSync(file, `${JSON.stringify(line)}\n`);
     // Until somebody says CONT, or KILL: nothing else of this process happens in between.
@@ -56,16 +55,14 @@ function watch(file: string): void {
   syncBuiltinESMExports();
 }
 
-/** What an earlier process has told goes on being counted. */
-function readCounts(file: string): Map<string, number> {
-  const counts = new Map<string, number>();
-  if (!existsSync(file)) return counts;
-  for (const line of readFileSync(file, 'utf8').split('\n')) {
-    if (line === '') continue;
-    const { record, path, number } = JSON.parse(line) as Written & { number: number };
-    counts.set(`${record}:${path}`, number);
-  }
-  return counts;
+/** Whole lines only: another process may be writing one. */
+function linesOf(file: string): string[] {
+  return existsSync(file) ? readFileSync(file, 'utf8').split('\n').slice(0, -1) : [];
+}
+
+function keyOf(line: string): string {
+  const { record, path } = JSON.parse(line) as Written;
+  return `${record}:${path}`;
 }
 
 /** What has just been written there; null for what is no boundary. The names are those of evidence and host. */
