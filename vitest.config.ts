@@ -23,6 +23,7 @@ export default defineConfig({
           ],
           pool: 'forks',
           testTimeout: 60_000,
+          hookTimeout: 60_000,
         },
       },
       {
@@ -31,6 +32,7 @@ export default defineConfig({
           include: ['test/corpus/**/*.test.ts'],
           pool: 'forks',
           testTimeout: 60_000,
+          hookTimeout: 60_000,
         },
       },
       {
@@ -39,6 +41,7 @@ export default defineConfig({
           include: ['test/replay/**/*.test.ts'],
           pool: 'forks',
           testTimeout: 60_000,
+          hookTimeout: 60_000,
         },
       },
       { test: { name: 'integration', include: ['test/integration/**/*.test.ts'], ...oneAtATime } },

@@ -1,5 +1,4 @@
 import { z } from 'zod';
-import type { SubmissionBody } from '../adapters/coordinator/coordinator.js';
 import type { ClaimRecord, SubmissionRecord } from '../adapters/coordinator/records.js';
 import {
   artifactSchema,
@@ -35,6 +34,7 @@ import {
 } from './coordinator-effect.js';
 import { effect, recordAlarm } from './effect.js';
 import { defineStep, type StepContext } from './step-type.js';
+import { toSubmissionBody } from './submission-body.js';
 import { differingMembers } from './submission-difference.js';
 import { withinDailyLimit } from './submission-limit.js';
 import { findSubmission } from './submission-lookup.js';
@@ -88,7 +88,8 @@ export const coordinatorSubmit = defineStep({
     const { coordinator, store, wallet } = context.adapters;
     assertVerdictCovers(input);
     const { claim, patch, verdict } = input;
-    const body = toBody(input, (await store.read(patch.file)).toString('utf8'));
+    const text = (await store.read(patch.file)).toString('utf8');
+    const body = toSubmissionBody({ claimId: claim.id, verdict, artifact: input.artifact }, text);
     const hotkey = await wallet.address();
     let seen: ClaimRecord | null = null;
     const created = await effect(context, {
@@ -234,29 +235,6 @@ function assertVerdictCovers({ task, claim, verdict, patch, artifact }: Work): v
       hint: 'A submission must claim the metric of its task.',
     });
   }
-}
-
-/** The body of protocol 2.6; what is absent is left out. */
-function toBody({ claim, verdict, artifact }: Work, patch: string): SubmissionBody {
-  const { summary, proposedIdea, implementedSubmissionId } = verdict.statement;
-  const idea = proposedIdea?.trim() ?? '';
-  const implemented = implementedSubmissionId?.trim() ?? '';
-  return {
-    claim_id: claim.id,
-    base_ref: verdict.commit,
-    patch,
-    summary: summary.trim(),
-    claimed_metrics: verdict.claimedMetrics,
-    ...(idea === '' ? {} : { proposed_idea: idea }),
-    ...(implemented === '' ? {} : { implemented_submission_id: implemented }),
-    ...(artifact.uri === undefined
-      ? {}
-      : {
-          artifact_uri: artifact.uri,
-          artifact_sha256: artifact.file.sha256,
-          artifact_size_bytes: artifact.file.sizeBytes,
-        }),
-  };
 }
 
 /**

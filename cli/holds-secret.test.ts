@@ -19,6 +19,7 @@ async function holds(bytes: string | Buffer, secrets: readonly string[] = []): P
 it.each([
   ['a known one', 'it is s3cret!', ['s3cret!'], true],
   ['a known one beyond ASCII', 'it is schlüssel', ['schlüssel'], true],
+  ['a known one as JSON writes it', JSON.stringify({ a: 'it is pass"w\\d' }), ['pass"w\\d'], true],
   ['one that is too short to be one', 'abc', ['abc'], false],
   ['the form of a token', `token hf_${'a'.repeat(34)}`, [], true],
   [

@@ -14,9 +14,7 @@ export async function holdsSecret(
   sizeBytes: number,
   secrets: readonly string[],
 ): Promise<boolean> {
-  const known = secrets
-    .map((secret) => Buffer.from(secret))
-    .filter(({ length }) => length >= SHORTEST_SECRET);
+  const known = spellings(secrets).map((secret) => Buffer.from(secret));
   if (sizeBytes > WHOLE_BYTES) return holdsKnown(file, known);
   const bytes = await readFile(file);
   if (known.some((secret) => bytes.includes(secret))) return true;
@@ -25,6 +23,12 @@ export async function holdsSecret(
   return (
     UNMISTAKABLE.some((pattern) => text.search(pattern) >= 0) || findMnemonicRanges(text).length > 0
   );
+}
+
+/** Each secret as it is and as JSON writes it: evidence is mostly JSON. */
+export function spellings(secrets: readonly string[]): string[] {
+  const long = secrets.filter((secret) => Buffer.byteLength(secret) >= SHORTEST_SECRET);
+  return [...new Set(long.flatMap((secret) => [secret, JSON.stringify(secret).slice(1, -1)]))];
 }
 
 async function holdsKnown(file: string, known: readonly Buffer[]): Promise<boolean> {

@@ -8,7 +8,7 @@ import { StepError } from '../core/error.js';
 import { stepFolderName } from '../core/step-folder.js';
 import type { BundleCommandOptions } from './commands/bundle.js';
 import { CliFailure, EXIT } from './failure.js';
-import { holdsSecret } from './holds-secret.js';
+import { holdsSecret, spellings } from './holds-secret.js';
 import { readKnownSecrets } from './known-secrets.js';
 import { clean, note, paint, print, printJson } from './output.js';
 import { ownName } from './own-name.js';
@@ -35,7 +35,7 @@ export async function writeBundle(runId: string, options: BundleCommandOptions):
     });
   }
   // The worker that wrote it may have been told of fewer secrets than this command.
-  if (secrets.literals.some((secret) => secret.length >= 4 && chain.includes(secret))) {
+  if (spellings(secrets.literals).some((secret) => chain.includes(secret))) {
     throw new CliFailure(
       'SECRETS_FOUND',
       `The records of the run "${runId}" hold a secret that the settings name now; nothing was written.`,

@@ -39,6 +39,8 @@ describe('a process host that is killed', () => {
   let stateDir: string;
   let hosts: ChildProcess[];
   let clients: HostClient[];
+  /** For Node, of the hosts that are started from now on. */
+  let nodeFlags: readonly string[];
 
   beforeAll(() => {
     built = mkdtempSync(path.join(tmpdir(), 'adit-built-host-'));
@@ -65,8 +67,10 @@ describe('a process host that is killed', () => {
     stateDir = mkdtempSync(path.join(tmpdir(), 'adit-dying-'));
     hosts = [];
     clients = [];
+    nodeFlags = [];
   });
   afterEach(async () => {
+    nodeFlags = [];
     if ((await connectHost(stateDir)) === null) await startHost();
     const client = await connect();
     await client.call('endRun', { runId: PLACE.runId, reason: 'killed' });
@@ -78,7 +82,16 @@ describe('a process host that is killed', () => {
   async function startHost(...flags: string[]): Promise<ChildProcess & { info: HostInfo }> {
     const main = path.join(built, 'dist', 'host', 'main.js');
     const level = flags.includes('--containment') ? [] : ['--containment', 'processGroup'];
-    const args = [main, '--state-dir', stateDir, '--gpus', 'none', ...level, ...flags];
+    const args = [
+      ...nodeFlags,
+      main,
+      '--state-dir',
+      stateDir,
+      '--gpus',
+      'none',
+      ...level,
+      ...flags,
+    ];
     const child = spawn(process.execPath, args, {
       stdio: ['ignore', 'pipe', 'pipe'],
       detached: true,
@@ -207,10 +220,12 @@ describe('a process host that is killed', () => {
       await kill(host);
       await startHost();
       const client = await connect();
-      const again = run(client, witness(), { token: 2 });
+      let isOver = false;
+      const again = run(client, witness(), { token: 2 }).finally(() => (isOver = true));
       await until(async () => {
         const { programs } = await client.call('list', {});
-        return programs.length > 0 || existsSync(file('starts'));
+        // Over: what is lost may be gone before anybody can ask for it.
+        return programs.length > 0 || existsSync(file('starts')) || isOver;
       });
       writeFileSync(file('go'), '');
       const end = await endOf(again);
@@ -222,6 +237,21 @@ describe('a process host that is killed', () => {
       expect(readdirSync(file('host/programs')).filter(isEntry)).toEqual([]);
     },
   );
+
+  it('has lost what it recorded and gave no word to, and nothing of that ran', async () => {
+    nodeFlags = ['--import', diesAtRecord('owner.json')];
+    const host = await startHost();
+    const gone = once(host, 'exit');
+    nodeFlags = [];
+    run(await connect(), witness()).catch(() => {});
+    await gone;
+    expect(readOwner(files().root)).not.toBe(null);
+    await startHost();
+    const again = await run(await connect(), witness(), { token: 2 });
+    expect(again).toMatchObject({ end: { cause: 'lost' }, adopted: true });
+    expect(existsSync(file('starts'))).toBe(false);
+    expect(readdirSync(file('host/programs')).filter(isEntry)).toEqual([]);
+  });
 
   it('loses no end when it dies just as the program does', async () => {
     for (let round = 1; round <= 5; round += 1) {
@@ -324,3 +354,17 @@ describe('a process host that is killed', () => {
     }
   }
 });
+
+/** A module that has its process die in the moment after it put a record of this name in its place. */
+function diesAtRecord(name: string): string {
+  const source = `
+    import fs from 'node:fs';
+    import { syncBuiltinESMExports } from 'node:module';
+    const { renameSync } = fs;
+    fs.renameSync = (from, to) => {
+      renameSync(from, to);
+      if (to.endsWith('/${name}')) process.kill(process.pid, 'SIGKILL');
+    };
+    syncBuiltinESMExports();`;
+  return `data:text/javascript,${encodeURIComponent(source)}`;
+}

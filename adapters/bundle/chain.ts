@@ -9,10 +9,11 @@
  * Invariants:
  * 1. A link is the SHA-256 of the link before it (empty before the first) and the text behind it, in lower-case hex.
  * 2. The last link is the root: whoever has it from elsewhere needs to trust nothing else in the bundle.
- * 3. Each line ends with a line feed, and is read as bytes: there is no second way to write it.
+ * 3. Each line ends with a line feed, and there is no second way to write what it says: no other order of members, no
+ *    member twice, no blank, no byte that is no text.
  */
 import { createHash } from 'node:crypto';
-import { isNestedTooDeeply } from '../../core/json-depth.js';
+import { measureJson } from '../../core/json-bounds.js';
 import { isJsonObject, type Json, type JsonObject } from '../../core/json.js';
 
 const BUNDLE_FORMAT = 'adit-bundle';
@@ -20,7 +21,9 @@ export const BUNDLE_VERSION = 1;
 
 /** Longest chain, in bytes, and longest line of it. */
 export const MAX_CHAIN_BYTES = 128 * 1024 * 1024;
-const MAX_LINE_BYTES = 16 * 1024 * 1024;
+export const MAX_LINE_BYTES = 16 * 1024 * 1024;
+/** Most values in all of its lines: what they are in memory is many times what they are as text. */
+export const MAX_CHAIN_VALUES = 4_000_000;
 
 /** A stranger's chain is given up after so many; one changed byte makes two at most. */
 const MAX_PROBLEMS = 100;
@@ -28,7 +31,8 @@ const MAX_PROBLEMS = 100;
 const LINK_CHARS = 64;
 const LINE_FEED = 0x0a;
 
-export type RecordKind = 'environment' | 'plan' | 'run' | 'part' | 'step' | 'program' | 'effect';
+const RECORD_KINDS = ['environment', 'plan', 'run', 'part', 'step', 'program', 'effect'] as const;
+export type RecordKind = (typeof RECORD_KINDS)[number];
 
 export interface BundleRecord {
   readonly record: RecordKind;
@@ -97,8 +101,10 @@ export interface BundleProblem {
 }
 
 export interface Chain {
-  /** Null when the first line is damaged. */
+  /** Null when the first line is damaged, or of another version. */
   readonly head: BundleHead | null;
+  /** The version that an undamaged first line says; null where it says none. */
+  readonly version: number | null;
   readonly records: readonly BundleRecord[];
   readonly files: readonly BundleFile[];
   /** The link that the last line carries; empty when there is no line. */
@@ -113,6 +119,8 @@ export function readChain(bytes: Buffer): Chain {
   const files: BundleFile[] = [];
   const known = new Set<string>();
   let head: BundleHead | null = null;
+  let version: number | null = null;
+  let values = 0;
   let before = '';
   let number = 0;
   let at = 0;
@@ -128,12 +136,25 @@ export function readChain(bytes: Buffer): Chain {
     before = read.link;
     if (feed < 0)
       problems.push({ place, message: 'it does not end with a line feed: the chain is cut off' });
+    values += read.values;
+    if (values > MAX_CHAIN_VALUES) {
+      const message = `the chain has more than ${MAX_CHAIN_VALUES} values up to here; no more are read`;
+      problems.push({ place, message });
+      return { head, version, records, files, root: before, problems };
+    }
     if (read.problem !== null) {
       problems.push({ place, message: read.problem });
       continue;
     }
     const kind = number === 1 ? 'head' : kindOf(read.value);
-    if (number === 1) head = toHead(read.value);
+    if (number === 1) {
+      head = toHead(read.value);
+      version = versionOf(read.value);
+      if (version !== null && version !== BUNDLE_VERSION) {
+        const message = `it is of version ${version}; this build reads version ${BUNDLE_VERSION}`;
+        return { head, version, records, files, root: before, problems: [{ place, message }] };
+      }
+    }
     const name = JSON.stringify([read.value['record'], read.value['file'], read.value['name']]);
     if (kind === null || (number === 1 && head === null))
       problems.push({ place, message: 'it is not what such a line may hold' });
@@ -144,41 +165,49 @@ export function readChain(bytes: Buffer): Chain {
   }
   if (number === 0) problems.push({ place: 'bundle.chain', message: 'it is empty' });
   const isWhole = at >= bytes.length;
-  if (isWhole && head?.version === BUNDLE_VERSION && head.lines !== number) {
+  if (isWhole && head !== null && head.lines !== number) {
     problems.push({
       place: 'bundle.chain',
       message: `it has ${number} lines, and its first one promises ${head.lines}`,
     });
   }
-  return { head, records, files, root: before, problems };
+  return { head, version, records, files, root: before, problems };
 }
 
-type ReadLine = { readonly link: string } & (
+type ReadLine = { readonly link: string; readonly values: number } & (
   | { readonly value: JsonObject; readonly problem: null }
   | { readonly value: JsonObject | null; readonly problem: string }
 );
 
 function readLine(line: Buffer, before: string): ReadLine {
   const link = line.subarray(0, LINK_CHARS).toString('latin1');
-  const failed = (problem: string, value: JsonObject | null = null): ReadLine => ({
+  const failed = (problem: string, value: JsonObject | null = null, values = 0): ReadLine => ({
     link,
     value,
+    values,
     problem,
   });
   if (line.length > MAX_LINE_BYTES) return failed(`it is longer than ${MAX_LINE_BYTES} bytes`);
   if (!isDigest(link) || line[LINK_CHARS] !== 0x20)
     return failed('it does not begin with a link and a blank');
   const body = line.subarray(LINK_CHARS + 1);
-  const value = parse(body);
-  if (linkOf(before, body) !== link) return failed('its link does not fit: it was changed', value);
-  if (value === null) return failed('it is no JSON object');
-  return { link, value, problem: null };
+  const { isTooDeep, values } = measureJson(body);
+  const isReadable = !isTooDeep && values <= MAX_CHAIN_VALUES;
+  const value = isReadable ? parse(body) : null;
+  if (linkOf(before, body) !== link)
+    return failed('its link does not fit: it was changed', value, values);
+  if (!isReadable)
+    return failed('its JSON is nested too deeply, or of too many values', null, values);
+  if (value === null) return failed('it is no JSON object', null, values);
+  if (!Buffer.from(JSON.stringify(value)).equals(body))
+    return failed('its JSON is not written as Adit writes it', value, values);
+  return { link, value, values, problem: null };
 }
 
 function parse(body: Buffer): JsonObject | null {
   try {
     const value = JSON.parse(body.toString('utf8')) as Json;
-    return isJsonObject(value) && !isNestedTooDeeply(value) ? value : null;
+    return isJsonObject(value) ? value : null;
   } catch {
     return null;
   }
@@ -192,10 +221,16 @@ function whatIs({ record, name, file }: JsonObject): string {
 }
 
 function kindOf(value: JsonObject): 'record' | 'file' | null {
-  if (typeof value['record'] === 'string' && typeof value['name'] === 'string')
-    return isJsonObject(value['value']) ? 'record' : null;
+  if (hasMembers(value, ['record', 'name', 'value'])) {
+    const isRecord =
+      RECORD_KINDS.some((kind) => kind === value['record']) &&
+      typeof value['name'] === 'string' &&
+      isJsonObject(value['value']);
+    return isRecord ? 'record' : null;
+  }
   const { file, sizeBytes, role } = value;
   const isFile =
+    hasMembers(value, ['file', 'sizeBytes', 'role']) &&
     isDigest(file) &&
     Number.isSafeInteger(sizeBytes) &&
     Number(sizeBytes) >= 0 &&
@@ -203,10 +238,22 @@ function kindOf(value: JsonObject): 'record' | 'file' | null {
   return isFile ? 'file' : null;
 }
 
+/** Just these, in the order in which they are written. */
+function hasMembers(value: JsonObject, names: readonly string[]): boolean {
+  return Object.keys(value).join(' ') === names.join(' ');
+}
+
+function versionOf({ format, version }: JsonObject): number | null {
+  return format === BUNDLE_FORMAT && typeof version === 'number' ? version : null;
+}
+
+const HEAD_MEMBERS = ['format', 'version', 'lines', 'runId', 'roundId', 'pipeline', 'status'];
+
 function toHead(value: JsonObject): BundleHead | null {
   const isHead =
-    value['format'] === BUNDLE_FORMAT &&
-    Number.isSafeInteger(value['version']) &&
+    hasMembers(value, HEAD_MEMBERS) &&
+    versionOf(value) === BUNDLE_VERSION &&
+    Number.isSafeInteger(value['lines']) &&
     ['runId', 'roundId', 'pipeline', 'status'].every((key) => typeof value[key] === 'string');
   return isHead ? (value as JsonObject & BundleHead) : null;
 }

@@ -4,7 +4,8 @@ import { SECRET_PATTERNS } from '../../core/secret-patterns.js';
 /** Replaces, in whole texts, what must not be seen. */
 export type Mask = (text: string) => string;
 
-const MASK = '[masked]';
+/** What stands in the place of a secret. */
+export const MASK = '[masked]';
 
 /**
  * Forms of secrets that mean nothing else. Left out is the digest-like one: beside the word `seed` it would take the

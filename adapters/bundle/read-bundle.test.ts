@@ -137,6 +137,85 @@ describe('what is no bundle is refused with a reason', () => {
   }
 });
 
+describe('a chain that its forger linked anew', () => {
+  const head = (lines: number): string =>
+    `{"format":"adit-bundle","version":1,"lines":${lines},"runId":"r","roundId":"r","pipeline":"p","status":"s"}`;
+  const step = '{"record":"step","name":"a","value":{}}';
+  const linked = (...bodies: readonly (string | Buffer)[]): Buffer => {
+    let link = '';
+    const lines = bodies.map((body) => {
+      link = createHash('sha256').update(link).update(body).digest('hex');
+      return Buffer.concat([Buffer.from(`${link} `), Buffer.from(body), Buffer.from('\n')]);
+    });
+    return Buffer.concat([
+      entry('bundle.chain', Buffer.concat(lines)),
+      Buffer.alloc(TAR_END_BYTES),
+    ]);
+  };
+  const file = (sizeBytes: number, more = ''): string =>
+    `{"file":"${'0'.repeat(64)}","sizeBytes":${sizeBytes},"role":"evidence"${more}}`;
+  const written = 'its JSON is not written as Adit writes it';
+  const strange = 'it is not what such a line may hold';
+
+  it('is whole where it is as Adit writes it', async () => {
+    expect(await problemsOf(linked(head(2), step))).toEqual([]);
+  });
+
+  it.each([
+    ['a member twice', step.replace('{}', '{"a":1,"a":2}'), written],
+    ['a blank', step.replace(',', ', '), written],
+    ['a carriage return', `${step}\r`, written],
+    ['a number that is none', step.replace('{}', '{"a":1e999}'), written],
+    ['NaN', step.replace('{}', '{"a":NaN}'), 'it is no JSON object'],
+    ['bytes that are no UTF-8', Buffer.from(step.replace('"a"', '"\xff"'), 'latin1'), written],
+    ['another order of members', '{"name":"a","record":"step","value":{}}', strange],
+    ['one member more', '{"record":"step","name":"a","value":{},"file":"x"}', strange],
+    ['a kind of its own', step.replace('step', 'stepp'), strange],
+    ['a size that is none', file(-1), strange],
+    ['a file with a name', file(0, ',"name":"b"'), strange],
+  ])('with %s', async (_what, body, message) => {
+    const [problem] = await problemsOf(linked(head(2), body));
+    expect(problem?.place).toMatch(/^bundle\.chain, line 2/);
+    expect(problem?.message).toBe(message);
+  });
+
+  it('with one record twice', async () => {
+    expect(await problemsOf(linked(head(3), step, step))).toEqual([
+      { place: 'bundle.chain, line 3 (step a)', message: 'there is an earlier line like it' },
+    ]);
+  });
+
+  it('with JSON of which a parser makes gigabytes', async () => {
+    const nested = step.replace('{}', `{"a":${'['.repeat(4_000_000)}${']'.repeat(4_000_000)}}`);
+    expect(await problemsOf(linked(head(2), nested))).toEqual([
+      { place: 'bundle.chain, line 2', message: expect.stringContaining('values up to here') },
+    ]);
+    const deep = step.replace('{}', `{"a":${'['.repeat(1_000)}${']'.repeat(1_000)}}`);
+    expect(await problemsOf(linked(head(2), deep))).toEqual([
+      { place: 'bundle.chain, line 2', message: expect.stringContaining('nested too deeply') },
+    ]);
+  });
+
+  it('of a version whose first line is another one', async () => {
+    const newer = linked('{"format":"adit-bundle","version":2,"what":"else"}', 'anything');
+    await expect(problemsOf(newer)).rejects.toThrow('it is a bundle of version 2');
+  });
+
+  it('names a changed byte of the entry of a file that is not in it', async () => {
+    const chain = linked(head(2), file(5)).subarray(0, -TAR_END_BYTES);
+    const absent = entry(`missing/${'0'.repeat(64)}`, Buffer.alloc(0));
+    const end = Buffer.alloc(TAR_END_BYTES);
+    expect(await problemsOf(Buffer.concat([chain, absent, end]))).toEqual([]);
+    for (const at of [0, 9, 100, 124, 150, 156, 300, 511]) {
+      const changed = Buffer.from(absent);
+      changed.writeUInt8(changed.readUInt8(at) ^ 1, at);
+      expect(await problemsOf(Buffer.concat([chain, changed, end]))).toEqual([
+        { place: `the header of missing/${'0'.repeat(64)}`, message: expect.any(String) },
+      ]);
+    }
+  });
+});
+
 describe('an entry that is not what the chain asks for', () => {
   const sha256 = '2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881';
   const chain = Buffer.from(

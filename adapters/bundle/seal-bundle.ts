@@ -11,19 +11,29 @@ import { open } from 'node:fs/promises';
 import { arch, platform } from 'node:os';
 import { setImmediate } from 'node:timers/promises';
 import type { FileRef } from '../../compiler/values.js';
-import { jsonSizeBytes } from '../../core/json-size.js';
+import { measureJson } from '../../core/json-bounds.js';
 import type { Json, JsonObject } from '../../core/json.js';
 import type { Plan } from '../../core/plan.js';
 import type { RunView } from '../../core/run-view.js';
 import type { Evidence } from '../evidence/evidence.js';
 import { readRecordedStarts, readStartRecord } from '../processes/recorded-starts.js';
 import type { Store } from '../store/store.js';
-import { writeChain, type BundleFile, type BundleRecord, type RecordKind } from './chain.js';
+import {
+  MAX_CHAIN_VALUES,
+  MAX_LINE_BYTES,
+  writeChain,
+  type BundleFile,
+  type BundleRecord,
+  type RecordKind,
+} from './chain.js';
 import { maskJson, withTokenForms, type Mask } from './masked-json.js';
 import { addNamedFiles, type NamedFiles } from './named-files.js';
 
 /** Outputs beyond this are left to the evidence folder; each step is still named. */
 const MAX_RECORDS_BYTES = 48 * 1024 * 1024;
+/** Room beside the records for the files, and beside a record for its name. */
+const MAX_RECORDS_VALUES = MAX_CHAIN_VALUES / 2;
+const MAX_RECORD_BYTES = MAX_LINE_BYTES / 2;
 /** A file that names others is read up to this size. */
 const MAX_LIST_BYTES = 16 * 1024 * 1024;
 /** How much of the output of a program that failed is kept: its end. */
@@ -51,13 +61,22 @@ export function createBundles(options: BundleOptions): Bundles {
     async seal({ view, plan }) {
       const records: BundleRecord[] = [];
       let sizeBytes = 0;
+      let values = 0;
       const add = async (record: RecordKind, name: string, raw: object): Promise<void> => {
         // A run of thousands of steps must not hold up the others of this worker.
         if (records.length % 100 === 99) await setImmediate();
         const value = maskJson(raw as JsonObject, mask);
-        const bytes = jsonSizeBytes(value);
-        const fits = sizeBytes + bytes <= MAX_RECORDS_BYTES;
-        sizeBytes += fits ? bytes : 0;
+        const text = Buffer.from(JSON.stringify(value));
+        const bytes = text.length;
+        const within = values + measureJson(text).values;
+        const fits =
+          bytes <= MAX_RECORD_BYTES &&
+          sizeBytes + bytes <= MAX_RECORDS_BYTES &&
+          within <= MAX_RECORDS_VALUES;
+        if (fits) {
+          sizeBytes += bytes;
+          values = within;
+        }
         records.push({
           record,
           name: mask(name),

@@ -18,9 +18,11 @@ import { isJsonObject, type Json, type JsonObject } from '../../core/json.js';
 import {
   canonical,
   check,
+  checksWithoutRecord,
   CheckEnd,
   evidenceOfError,
   failed,
+  notFromHere,
   outputsOf,
   readFileOf,
   readJsonOf,
@@ -57,7 +59,7 @@ type Report = z.output<typeof reportSchema>;
 
 /** Decides each gate again from its evidence. */
 export async function checkGates(bundle: OpenBundle): Promise<Check[]> {
-  const checks: Check[] = [];
+  const checks = checksWithoutRecord(bundle, 'gate', 'gate.evidence');
   for (const record of stepsOf(bundle, 'gate.evidence')) {
     const outputs = outputsOf(record);
     const refused = evidenceOfError(record);
@@ -70,7 +72,7 @@ export async function checkGates(bundle: OpenBundle): Promise<Check[]> {
         const { report, raw, decision } = await readVerdict(bundle, sha256);
         if (report.passed !== (verdict !== null))
           throw failed(`the report says ${report.passed ? 'PASS' : 'STOP'}, and its step does not`);
-        assertMeasuredHere(bundle, raw['evidence'] ?? null);
+        assertFromHere(bundle, raw['evidence'] ?? null);
         if (verdict !== null) assertCovers(verdict, report);
         const made = decision.checks.length;
         const no = decision.checks.filter(({ passed }) => !passed).length;
@@ -188,20 +190,46 @@ function assertAgrees(report: Report, decision: GateDecision): void {
     throw failed('the report claims other metrics than were measured');
 }
 
-/** Both measurements must be what a benchmark of this round returned. */
-function assertMeasuredHere(bundle: OpenBundle, evidence: Json): void {
-  const made = new Set(
-    stepsOf(bundle, 'task.benchmark')
-      .map((record: BundleRecord) => outputsOf(record)?.['measurement'])
-      .filter((measurement) => measurement !== undefined)
+/** What it decided on must be what steps of the round returned; a task may be an input of the pipeline as well. */
+function assertFromHere(bundle: OpenBundle, value: Json): void {
+  const evidence = isJsonObject(value) ? value : {};
+  const measured = valuesOf(bundle, 'task.benchmark', 'measurement');
+  for (const who of ['baseline', 'candidate']) {
+    const held = evidence[who];
+    if (!measured.has(canonical(isJsonObject(held) ? (held['measurement'] ?? null) : null)))
+      throw notFromHere(
+        bundle,
+        `no benchmark in the bundle has made the measurement of the ${who}`,
+      );
+  }
+  if (!valuesOf(bundle, 'workspace.patch', 'patch').has(canonical(evidence['patch'] ?? null)))
+    throw notFromHere(bundle, 'no step in the bundle has made the patch that was judged');
+  if (
+    !valuesOf(bundle, 'artifact.publish', 'artifact').has(canonical(evidence['artifact'] ?? null))
+  )
+    throw notFromHere(bundle, 'no step in the bundle has published the artifact that was judged');
+  const task = evidence['task'] ?? null;
+  const isInput = bundle
+    .records('plan')
+    .some((plan) => holds(plan.value['inputs'] ?? null, canonical(task)));
+  if (!isInput && !valuesOf(bundle, 'coordinator.discover', 'task').has(canonical(task)))
+    throw notFromHere(bundle, 'the task is another one than the coordinator served');
+}
+
+/** What the steps of a type returned under a name, each as its one text. */
+function valuesOf(bundle: OpenBundle, uses: string, name: string): ReadonlySet<string> {
+  return new Set(
+    stepsOf(bundle, uses)
+      .map((record: BundleRecord) => outputsOf(record)?.[name])
+      .filter((value) => value !== undefined)
       .map(canonical),
   );
-  for (const who of ['baseline', 'candidate']) {
-    const held = isJsonObject(evidence) ? evidence[who] : null;
-    const measurement = isJsonObject(held) ? (held['measurement'] ?? null) : null;
-    if (!made.has(canonical(measurement)))
-      throw failed(`no benchmark in the bundle has made the measurement of the ${who}`);
-  }
+}
+
+/** True when a value, or one inside it, has this one text. */
+function holds(value: Json, text: string): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  return canonical(value) === text || Object.values(value).some((member) => holds(member, text));
 }
 
 function assertCovers(verdict: PassVerdict, report: Report): void {
@@ -218,6 +246,15 @@ function assertCovers(verdict: PassVerdict, report: Report): void {
     ['baseline', verdict.baseline, baseline.measurement.value],
     ['candidate', verdict.candidate, candidate.measurement.value],
     ['gain', verdict.gain, report.gain],
+    ['unit of the gain', verdict.gainUnit, report.gainUnit],
+    ['direction', verdict.direction, task?.metricDirection],
+    ['summary', verdict.statement.summary, report.statement.summary],
+    ['idea', verdict.statement.proposedIdea, report.statement.proposedIdea],
+    [
+      'implemented submission',
+      verdict.statement.implementedSubmissionId,
+      report.statement.implementedSubmissionId,
+    ],
     ['threshold', verdict.threshold, threshold],
     [
       'measurement',

@@ -1,14 +1,15 @@
 import { createHash } from 'node:crypto';
 import type { OpenBundle } from '../../adapters/bundle/read-bundle.js';
 import { measurementSchema, type Measurement } from '../../compiler/values.js';
-import { isNestedTooDeeply } from '../../core/json-depth.js';
 import { isJsonObject, type Json, type JsonObject } from '../../core/json.js';
 import { measuredConditions } from '../../core/measured-conditions.js';
 import { parsePythonJson } from '../../core/python-json.js';
 import { readConsoleMetric, readResultMetric } from '../../core/result-metric.js';
 import {
+  assertBounded,
   canonical,
   check,
+  checksWithoutRecord,
   failed,
   outputsOf,
   readFileOf,
@@ -19,7 +20,7 @@ import {
 
 /** Whether each measurement says what the benchmark left behind: its numbers, and how they were measured. */
 export async function checkMeasurements(bundle: OpenBundle): Promise<Check[]> {
-  const checks: Check[] = [];
+  const checks = checksWithoutRecord(bundle, 'measurement', 'task.benchmark');
   for (const record of stepsOf(bundle, 'task.benchmark')) {
     const outputs = outputsOf(record);
     if (outputs === null) continue;
@@ -70,13 +71,13 @@ function numbersOf({ metric, value, secondary }: Measurement) {
 }
 
 function parseResult(bytes: Buffer): JsonObject {
+  assertBounded(bytes, 'its result file');
   let content: Json;
   try {
     content = parsePythonJson(bytes.toString('utf8'));
   } catch {
     throw failed('its result file is no JSON');
   }
-  if (isNestedTooDeeply(content)) throw failed('its result file is nested too deeply');
   return isJsonObject(content) ? content : {};
 }
 

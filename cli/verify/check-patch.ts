@@ -5,6 +5,7 @@ import { fileRefSchema, patchSchema } from '../../compiler/values.js';
 import { StepError } from '../../core/error.js';
 import {
   check,
+  checksWithoutRecord,
   CheckEnd,
   failed,
   outputsOf,
@@ -33,7 +34,7 @@ const baseSchema = z.object({
 
 /** Whether each patch turns the files of its commit into those that were measured. */
 export async function checkPatches(bundle: OpenBundle, searchPath: string): Promise<Check[]> {
-  const checks: Check[] = [];
+  const checks = checksWithoutRecord(bundle, 'patch', 'workspace.patch');
   for (const record of stepsOf(bundle, 'workspace.patch')) {
     const outputs = outputsOf(record);
     if (outputs === null) continue;
@@ -56,6 +57,8 @@ async function applies(bundle: OpenBundle, value: unknown, searchPath: string): 
     throw failed('the files that were kept are of another commit or tree than the patch');
   if (base.files.length > MOST_FILES)
     throw new CheckEnd('not made', `it changes ${base.files.length} files`);
+  if (new Set(base.files.map(({ path }) => path)).size < base.files.length)
+    throw failed('the list of what the patch changes names a file twice');
   const files: BaseFile[] = [];
   for (const { path, before } of base.files) {
     if (before === null) continue;

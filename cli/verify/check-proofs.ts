@@ -14,6 +14,7 @@ import { isNestedTooDeeply } from '../../core/json-depth.js';
 import { isJsonObject } from '../../core/json.js';
 import {
   check,
+  checksWithoutRecord,
   CheckEnd,
   evidenceOfError,
   failed,
@@ -41,7 +42,7 @@ type Evidence = z.output<typeof evidenceSchema>;
 
 /** Walks each Merkle proof again, from the package as the Pool served it. */
 export async function checkProofs(bundle: OpenBundle): Promise<Check[]> {
-  const checks: Check[] = [];
+  const checks = checksWithoutRecord(bundle, 'proof', 'rewards.proof');
   for (const record of stepsOf(bundle, 'rewards.proof')) {
     const outputs = outputsOf(record);
     const refused = evidenceOfError(record);

@@ -1,13 +1,20 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import type { OpenBundle } from '../../adapters/bundle/read-bundle.js';
-import { acceptanceSchema, submissionSchema } from '../../compiler/values.js';
-import { isJsonObject, type Json, type JsonObject } from '../../core/json.js';
+import { toSubmissionBody } from '../../activities/submission-body.js';
+import { differingMembers } from '../../activities/submission-difference.js';
+import type { SubmissionBody } from '../../adapters/coordinator/coordinator.js';
+import { acceptanceSchema, submissionSchema, type Submission } from '../../compiler/values.js';
+import { isJsonObject, type JsonObject } from '../../core/json.js';
 import {
   canonical,
   check,
+  CheckEnd,
+  checksWithoutRecord,
   failed,
+  notFromHere,
   outputsOf,
+  readFileOf,
   readJsonOf,
   shaped,
   stepsOf,
@@ -20,7 +27,7 @@ const anyObject = z.record(z.string(), z.unknown());
 
 /** Whether nothing was submitted but what a gate of the bundle has passed, and whether that is what was stored. */
 export async function checkSubmissions(bundle: OpenBundle): Promise<Check[]> {
-  const checks: Check[] = [];
+  const checks = checksWithoutRecord(bundle, 'submission', 'coordinator.submit');
   const stored = new Map(
     stepsOf(bundle, 'coordinator.submit').map((record) => [record.name, outputsOf(record)]),
   );
@@ -34,15 +41,12 @@ export async function checkSubmissions(bundle: OpenBundle): Promise<Check[]> {
     checks.push(
       await check('submission', path, async () => {
         if (effect === undefined) throw failed('there is no record of what was sent');
-        if (!wasSent(effect)) return 'nothing was sent';
-        const intent = isJsonObject(effect['intent']) ? effect['intent'] : {};
-        const { report: verdict } = await readVerdict(bundle, String(intent['verdict']));
-        if (!verdict.passed) throw failed('the gate has not passed what was submitted');
-        if (
-          intent['patchSha256'] !== verdict.evidence.patch.file.sha256 ||
-          intent['artifactSha256'] !== verdict.evidence.artifact.file.sha256
-        )
-          throw failed('another patch or artifact was submitted than the gate has passed');
+        const requests = requestsOf(effect);
+        if (requests.length === 0) return 'nothing was sent';
+        if (stepsOf(bundle, 'gate.evidence').length === 0)
+          throw notFromHere(bundle, 'there is no gate in the bundle');
+        const bodies: SubmissionBody[] = [];
+        for (const request of requests) bodies.push(await bodyOf(bundle, request));
         const outputs = stored.get(path);
         if (outputs === null || outputs === undefined)
           return 'what was sent is what the gate has passed; nothing was read back';
@@ -51,41 +55,65 @@ export async function checkSubmissions(bundle: OpenBundle): Promise<Check[]> {
           what: 'the submission as it was stored',
           schema: anyObject,
         });
-        assertStored(raw, submission.id, {
-          patchSha256: intent['patchSha256'],
-          artifactSha256: intent['artifactSha256'],
-          claimedMetrics: verdict.claimedMetrics,
-        });
-        return 'what was stored is what the gate has passed';
+        assertStored(raw, submission, bodies);
+        return 'what was sent and stored is what the gate has passed';
       }),
     );
   }
   return checks;
 }
 
-function wasSent({ tries, settled }: JsonObject): boolean {
-  return (Array.isArray(tries) && tries.length > 0) || settled !== undefined;
+/** What each request was about: the record's intent, or what a try says in its place. */
+function requestsOf({ intent, sentSha256, tries, settled }: JsonObject): JsonObject[] {
+  const first = isJsonObject(intent) ? { ...intent, sentSha256: sentSha256 ?? '' } : {};
+  const made = Array.isArray(tries) ? tries.filter(isJsonObject) : [];
+  const requests = made.map(({ about }) => (isJsonObject(about) ? about : first));
+  const all = requests.length === 0 && settled !== undefined ? [first] : requests;
+  return [...new Map(all.map((request) => [canonical(request), request])).values()];
 }
 
-/** A member that was not served cannot differ. */
+/** The body of a request, made anew from what the gate has passed; it must be what was sent, by its digest. */
+async function bodyOf(bundle: OpenBundle, request: JsonObject): Promise<SubmissionBody> {
+  const { report } = await readVerdict(bundle, String(request['verdict']));
+  if (!report.passed) throw failed('the gate has not passed what was submitted');
+  const { patch, artifact } = report.evidence;
+  if (
+    request['patchSha256'] !== patch.file.sha256 ||
+    request['artifactSha256'] !== artifact.file.sha256
+  )
+    throw failed('another patch or artifact was submitted than the gate has passed');
+  const body = toSubmissionBody(
+    {
+      claimId: String(request['claimId']),
+      verdict: {
+        statement: report.statement,
+        claimedMetrics: report.claimedMetrics,
+        commit: patch.commit,
+      },
+      artifact,
+    },
+    (await readFileOf(bundle, patch.file.sha256, 'the patch')).toString('utf8'),
+  );
+  // Of a build before, which kept no digest of what it sent.
+  if (request['sentSha256'] !== '' && sha256(canonical(body)) !== request['sentSha256'])
+    throw failed('the digest of what was sent is not that of what the gate has passed');
+  return body;
+}
+
+/** A member that was not served cannot differ; where none is, nothing can be told. */
 function assertStored(
   stored: JsonObject,
-  id: string,
-  passed: {
-    readonly patchSha256: string;
-    readonly artifactSha256: string;
-    readonly claimedMetrics: { readonly [name: string]: number };
-  },
+  { id, claimId }: Submission,
+  bodies: readonly SubmissionBody[],
 ): void {
   if (stored['id'] !== undefined && stored['id'] !== id)
     throw failed(`what was read back is submission ${JSON.stringify(stored['id'])}, not ${id}`);
-  const { patch, artifact_sha256: artifact, claimed_metrics: metrics } = stored;
-  if (typeof patch === 'string' && sha256(patch) !== passed.patchSha256)
-    throw failed('the stored patch is another one than the gate has passed');
-  if (typeof artifact === 'string' && artifact !== passed.artifactSha256)
-    throw failed('the stored artifact is another one than the gate has passed');
-  if (isJsonObject(metrics) && !isSame(metrics, { ...passed.claimedMetrics }))
-    throw failed('the stored claim is of other metrics than were measured');
+  const work = ['patch', 'artifact_sha256', 'claimed_metrics'];
+  if (!work.some((name) => Object.hasOwn(stored, name)))
+    throw new CheckEnd('not made', 'the coordinator served nothing of what it stored');
+  const differing = bodies.map((body) => differingMembers({ ...body, claim_id: claimId }, stored));
+  if (differing.some((names) => names.length === 0)) return;
+  throw failed(`what was stored has another ${differing[0]?.join(', ')} than the gate has passed`);
 }
 
 const acceptanceRecord = z.object({
@@ -95,7 +123,7 @@ const acceptanceRecord = z.object({
 
 /** Whether each acceptance is what the coordinator served. */
 export async function checkAcceptances(bundle: OpenBundle): Promise<Check[]> {
-  const checks: Check[] = [];
+  const checks = checksWithoutRecord(bundle, 'acceptance', 'coordinator.acceptance');
   for (const record of stepsOf(bundle, 'coordinator.acceptance')) {
     const outputs = outputsOf(record);
     if (outputs === null) continue;
@@ -106,6 +134,8 @@ export async function checkAcceptances(bundle: OpenBundle): Promise<Check[]> {
           what: 'the record of the acceptance',
           schema: acceptanceRecord,
         });
+        if (!isKnown(bundle, acceptance.submissionId, record.name))
+          throw notFromHere(bundle, 'it is of a submission that nothing in the bundle names');
         if (value.submission.id !== acceptance.submissionId)
           throw failed(`its record is of submission ${value.submission.id}`);
         if (value.submission.status !== 'accepted')
@@ -121,6 +151,19 @@ export async function checkAcceptances(bundle: OpenBundle): Promise<Check[]> {
   return checks;
 }
 
+/** True when a submission is what another step returned, or an input. */
+function isKnown(bundle: OpenBundle, id: string, except: string): boolean {
+  const text = JSON.stringify(id);
+  const named = [
+    ...bundle.records('plan').map(({ value }) => value['inputs'] ?? null),
+    ...bundle.records('step').flatMap((record) => {
+      const outputs = record.name === except ? null : outputsOf(record);
+      return outputs === null ? [] : [outputs];
+    }),
+  ];
+  return named.some((value) => JSON.stringify(value).includes(text));
+}
+
 function observedOf({ submission, detail }: JsonObject): JsonObject[] {
   const verifications = isJsonObject(detail) ? detail['verifications'] : null;
   return [submission, ...(Array.isArray(verifications) ? verifications : [])]
@@ -130,8 +173,4 @@ function observedOf({ submission, detail }: JsonObject): JsonObject[] {
 
 function sha256(text: string): string {
   return createHash('sha256').update(text).digest('hex');
-}
-
-function isSame(a: Json, b: Json): boolean {
-  return canonical(a) === canonical(b);
 }

@@ -1,13 +1,14 @@
 /** What a check of a bundle's evidence comes to, and how it reads what it needs. */
 import type { z } from 'zod';
 import type { BundleRecord } from '../../adapters/bundle/chain.js';
+import { MASK } from '../../adapters/bundle/masked-json.js';
 import type { OpenBundle } from '../../adapters/bundle/read-bundle.js';
 import { canonicalJson } from '../../core/canonical-json.js';
-import { isNestedTooDeeply } from '../../core/json-depth.js';
+import { measureJson } from '../../core/json-bounds.js';
 import { isJsonObject, type Json, type JsonObject } from '../../core/json.js';
 
 export interface Check {
-  readonly check: 'measurement' | 'patch' | 'gate' | 'submission' | 'acceptance' | 'proof';
+  readonly check: 'run' | 'measurement' | 'patch' | 'gate' | 'submission' | 'acceptance' | 'proof';
   /** Path of the step that it is about. */
   readonly step: string;
   /** `not made`: something that it needs is not in the bundle. */
@@ -73,19 +74,31 @@ export async function readJsonOf<T extends z.ZodType>(
   sha256: string,
   { what, schema }: { readonly what: string; readonly schema: T },
 ): Promise<{ readonly value: z.output<T>; readonly raw: JsonObject }> {
-  const raw = parseJson((await readFileOf(bundle, sha256, what)).toString('utf8'));
+  const bytes = await readFileOf(bundle, sha256, what);
+  assertBounded(bytes, what);
+  const raw = parseJson(bytes.toString('utf8'));
   if (!isJsonObject(raw)) throw failed(`${what} is no JSON object`);
   return { value: shaped(raw, schema, what), raw };
 }
 
-/** Null for what is no JSON, or nested too deeply. */
+/** Null for what is no JSON. */
 function parseJson(text: string): Json {
   try {
-    const value = JSON.parse(text) as Json;
-    return isNestedTooDeeply(value) ? null : value;
+    return JSON.parse(text) as Json;
   } catch {
     return null;
   }
+}
+
+/** Most values of evidence that is parsed: what they are in memory is many times what they are as text. */
+const MOST_VALUES = 2_000_000;
+
+/** Ends the check for JSON of which a parser would make too much. */
+export function assertBounded(text: Buffer, what: string): void {
+  const { isTooDeep, values } = measureJson(text);
+  if (isTooDeep) throw failed(`${what} is nested too deeply`);
+  if (values > MOST_VALUES)
+    throw new CheckEnd('not made', `${what} has more than ${MOST_VALUES} values`);
 }
 
 /** A value in the shape of `schema`; ends the check when it has another. */
@@ -124,4 +137,57 @@ export function evidenceOfError({ value }: BundleRecord): string | null {
   const error = value['error'];
   const hint = isJsonObject(error) ? error['hint'] : null;
   return typeof hint === 'string' ? (/\bstore: ?([0-9a-f]{64})\b/.exec(hint)?.[1] ?? null) : null;
+}
+
+/** The steps that succeeded by the record of the run, or of a part of it, and have no record of their own that says so. */
+export function recordlessSteps(
+  bundle: OpenBundle,
+): readonly { readonly path: string; readonly uses: string }[] {
+  const told = new Set(
+    bundle
+      .records('step')
+      .filter((record) => outputsOf(record) !== null)
+      .map(({ name }) => name),
+  );
+  return [...bundle.records('run'), ...bundle.records('part')].flatMap(({ value }) => {
+    const steps = Array.isArray(value['steps']) ? value['steps'].filter(isJsonObject) : [];
+    return steps.flatMap(({ path, uses, status }) => {
+      const isMeant =
+        typeof path === 'string' &&
+        typeof uses === 'string' &&
+        // A block has no record: its steps have.
+        uses.includes('.') &&
+        status === 'succeeded';
+      return isMeant && !told.has(path) ? [{ path, uses }] : [];
+    });
+  });
+}
+
+/** The checks of a type of step that cannot be made: the record lies on another machine, or was taken out. */
+export function checksWithoutRecord(
+  bundle: OpenBundle,
+  name: Check['check'],
+  uses: string,
+): Check[] {
+  return recordlessSteps(bundle)
+    .filter((step) => step.uses === uses)
+    .map(({ path }) => ({
+      check: name,
+      step: path,
+      result: 'not made',
+      message: 'what the step returned is not in the bundle',
+    }));
+}
+
+/**
+ * For what no step of the bundle has returned: wrong where every step has its record, unmasked; else it cannot be told.
+ */
+export function notFromHere(bundle: OpenBundle, message: string): CheckEnd {
+  const [step] = recordlessSteps(bundle);
+  if (step !== undefined)
+    return new CheckEnd('not made', `${message}, and what ${step.path} returned is not in it`);
+  const isMasked = bundle.records('step').some(({ value }) => JSON.stringify(value).includes(MASK));
+  return isMasked
+    ? new CheckEnd('not made', `${message}, and records in it are masked`)
+    : failed(message);
 }

@@ -58,6 +58,7 @@ describe('the bundle of a round', () => {
     expect(complaints(verified)).toEqual([]);
     expect(verified).toMatchObject({ verdict: 'authentic', status: 'succeeded', root: ROUND_ROOT });
     expect(verified.checks.map(({ check, step }) => `${check} ${step}`)).toEqual([
+      'run run',
       'measurement baseline',
       'measurement candidates#0/measured',
       'measurement candidates#1/measured',
@@ -73,7 +74,7 @@ describe('the bundle of a round', () => {
 
   it('made anew as a whole by a forger is consistent, and fails by the root', async () => {
     const forged = (forgery: Forgery): void =>
-      forgery.replaceAll('frontier-round-2026', 'frontier-round-2025');
+      forgery.replaceAll('/tmp/state/demo', '/tmp/state/work');
     expect((await verifyForged(forged)).verdict).toBe('consistent');
     const verified = await verifyForged(forged, ROUND_ROOT);
     expect(verified.verdict).toBe('wrong');
@@ -157,14 +158,100 @@ describe('evidence that contradicts a claim is found, although every digest fits
   });
 
   it('a measurement at the gate that no benchmark has made', async () => {
-    const verified = await verifyForged(({ records }) => {
-      records.splice(
-        records.findIndex(({ name }) => name === 'baseline'),
-        1,
-      );
+    const verified = await verifyForged((forgery) => {
+      const { measurement } = outputs(forgery, 'baseline');
+      inside(measurement)['measuredAt'] = '2026-11-21T00:00:00.000Z';
     });
     expect(complaints(verified)).toEqual([
       'gate failed: no benchmark in the bundle has made the measurement of the baseline',
+    ]);
+  });
+
+  /** Changes the report of the gate. */
+  function report(forgery: Forgery, change: (report: JsonObject) => void): void {
+    const sha256 = digestOf(inside(outputs(forgery, 'verdict'), 'verdict', 'report'));
+    const value = JSON.parse(String(forgery.files.get(sha256))) as JsonObject;
+    change(value);
+    forgery.files.set(sha256, Buffer.from(JSON.stringify(value)));
+  }
+
+  it.each<[string, (evidence: JsonObject) => void, string]>([
+    [
+      'task',
+      (evidence) => (inside(evidence, 'task')['allowedPatchPaths'] = ['**']),
+      'the task is another one than the coordinator served',
+    ],
+    [
+      'patch',
+      (evidence) => (inside(evidence, 'patch')['baseSha256'] = '1'.repeat(64)),
+      'no step in the bundle has made the patch that was judged',
+    ],
+    [
+      'artifact',
+      (evidence) => (inside(evidence, 'artifact')['uri'] = 'https://example.org/other'),
+      'no step in the bundle has published the artifact that was judged',
+    ],
+  ])('a gate that judged another %s than the round has', async (_what, change, message) => {
+    const verified = await verifyForged((forgery) =>
+      report(forgery, (value) => change(inside(value, 'evidence'))),
+    );
+    expect(complaints(verified)[0]).toBe(`gate failed: ${message}`);
+  });
+
+  it('a statement that is not the one of the verdict, and not what was sent', async () => {
+    const verified = await verifyForged((forgery) =>
+      report(forgery, (value) => (inside(value, 'statement')['summary'] = 'Something else.')),
+    );
+    expect(complaints(verified)).toEqual([
+      'gate failed: the verdict is about another summary than its report',
+      'submission failed: the digest of what was sent is not that of what the gate has passed',
+    ]);
+  });
+
+  it('a first line that says another status than the record of the run', async () => {
+    const verified = await verifyForged((forgery) => {
+      forgery.value('run', 'run')['status'] = 'failed';
+    });
+    expect(complaints(verified)).toEqual([
+      'run failed: its record says the status "failed", line 1 another',
+    ]);
+  });
+
+  it('a second request with other work', async () => {
+    const verified = await verifyForged((forgery) => {
+      const effect = forgery.value('effect', 'submission/submit');
+      const { tries, intent } = effect;
+      const about = { ...inside(intent), patchSha256: '1'.repeat(64) };
+      effect['tries'] = [...(tries as JsonObject[]), { sentAt: '2026-11-22T00:00:00.000Z', about }];
+    });
+    expect(complaints(verified)).toEqual([
+      'submission failed: another patch or artifact was submitted than the gate has passed',
+    ]);
+  });
+
+  it('an acceptance of a submission that nobody made', async () => {
+    const verified = await verifyForged((forgery) => {
+      const acceptance = inside(outputs(forgery, 'acceptance'), 'acceptance');
+      const sha256 = digestOf(inside(acceptance, 'record'));
+      const record = JSON.parse(String(forgery.files.get(sha256))) as JsonObject;
+      inside(record, 'submission')['id'] = 'other';
+      forgery.files.set(sha256, Buffer.from(JSON.stringify(record)));
+      acceptance['submissionId'] = 'other';
+    });
+    expect(complaints(verified)).toEqual([
+      'acceptance failed: it is of a submission that nothing in the bundle names',
+    ]);
+  });
+
+  it('a file that the list of the patch names twice', async () => {
+    const verified = await verifyForged((forgery) => {
+      const sha256 = String(inside(outputs(forgery, 'patch'), 'patch')['baseSha256']);
+      const list = JSON.parse(String(forgery.files.get(sha256))) as { files: JsonObject[] };
+      list.files.push(...list.files);
+      forgery.files.set(sha256, Buffer.from(JSON.stringify(list)));
+    });
+    expect(complaints(verified)).toEqual([
+      'patch failed: the list of what the patch changes names a file twice',
     ]);
   });
 
@@ -186,7 +273,7 @@ describe('evidence that contradicts a claim is found, although every digest fits
       forgery.files.set(String(sha256), Buffer.from(JSON.stringify(stored)));
     });
     expect(complaints(verified)).toEqual([
-      'submission failed: the stored claim is of other metrics than were measured',
+      'submission failed: what was stored has another claimed_metrics than the gate has passed',
     ]);
   });
 
@@ -228,6 +315,44 @@ describe('what is not there', () => {
       expect.stringMatching(/^patch not made: the patch, [0-9a-f]{12}, is missing$/),
       expect.stringMatching(/^gate not made: the patch, /),
       expect.stringMatching(/^submission not made: the patch, /),
+    ]);
+  });
+
+  it('makes it incomplete where the record of a step is on another machine', async () => {
+    const verified = await verifyForged(({ records }) => {
+      for (const step of ['baseline', 'verdict', 'acceptance']) {
+        const at = records.findIndex(({ record, name }) => record === 'step' && name === step);
+        records.splice(at, 1);
+      }
+    });
+    expect(verified.verdict).toBe('incomplete');
+    const gone = 'what the step returned is not in the bundle';
+    expect(complaints(verified)).toEqual([
+      `measurement not made: ${gone}`,
+      `gate not made: ${gone}`,
+      'submission not made: there is no gate in the bundle, and what baseline returned is not in it',
+      `acceptance not made: ${gone}`,
+    ]);
+  });
+
+  it('makes it incomplete where the coordinator served nothing of what it stored', async () => {
+    const verified = await verifyForged((forgery) => {
+      const { sha256 } = inside(outputs(forgery, 'submission/submit'), 'submission', 'record');
+      forgery.files.set(String(sha256), Buffer.from('{}'));
+    });
+    expect(verified.verdict).toBe('incomplete');
+    expect(complaints(verified)).toEqual([
+      'submission not made: the coordinator served nothing of what it stored',
+    ]);
+  });
+
+  it('is not made of evidence of which a parser would make gigabytes', async () => {
+    const verified = await verifyForged((forgery) => {
+      const sha256 = digestOf(inside(outputs(forgery, 'proof'), 'proof', 'file'));
+      forgery.files.set(sha256, Buffer.from(`{"a":[${'{},'.repeat(2_000_000)}{}]}`));
+    });
+    expect(complaints(verified)).toEqual([
+      'proof not made: the claim package has more than 2000000 values',
     ]);
   });
 

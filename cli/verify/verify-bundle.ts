@@ -7,6 +7,7 @@ import { checkGates } from './check-gate.js';
 import { checkMeasurements } from './check-measurements.js';
 import { checkPatches } from './check-patch.js';
 import { checkProofs } from './check-proofs.js';
+import { checkRun } from './check-run.js';
 import { checkAcceptances, checkSubmissions } from './check-submissions.js';
 import type { Check } from './check.js';
 
@@ -82,6 +83,7 @@ export async function verifyBundle(file: string, options: VerifyOptions): Promis
 
 async function checkEvidence(bundle: OpenBundle, { searchPath }: VerifyOptions): Promise<Check[]> {
   return [
+    await checkRun(bundle),
     ...(await checkMeasurements(bundle)),
     ...(await checkPatches(bundle, searchPath)),
     ...(await checkGates(bundle)),
