@@ -323,5 +323,7 @@ it('accepts only what is there in every outcome, and refuses little else', async
   // Too few of either would prove nothing.
   for (const share of [count.accepted, count.refused]) expect(share).toBeGreaterThan(RUNS / 10);
   for (const share of [count.calling, count.asking]) expect(share).toBeGreaterThan(RUNS / 20);
-  expect(count.timid, timid[0]).toBeLessThanOrEqual(0.1);
+  // At most one in ten, as far as so many plans that are drawn at random can tell.
+  const drawn = 4 * Math.sqrt((0.1 * 0.9) / count.refused);
+  expect(count.timid, timid[0]).toBeLessThanOrEqual(0.1 + drawn);
 });
