@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { FileRef } from '../../compiler/values.js';
 import type { JsonObject } from '../../core/json.js';
 import type { Plan } from '../../core/plan.js';
-import type { RunView } from '../../core/run-view.js';
+import type { RunView, StepView } from '../../core/run-view.js';
 import { createEvidence, type Evidence } from '../evidence/evidence.js';
 import { createTextMask } from '../secrets/text-mask.js';
 import { createFolderStore, type Store } from '../store/store.js';
@@ -62,6 +62,10 @@ function viewOf(changes: Partial<RunView> = {}): RunView {
   };
 }
 
+function listed(stepPath: string, status: StepView['status']): StepView {
+  return { path: stepPath, uses: 'process.run', status, attempts: 1 };
+}
+
 function recordStep(stepPath: string, outputs: JsonObject, runId = RUN): void {
   evidence.writeStep(runId, stepPath, {
     path: stepPath,
@@ -111,18 +115,48 @@ describe('the chain of a run', () => {
   });
 
   it('has what a retry took over from an earlier run of its round, and nothing of other rounds', async () => {
-    recordStep('first', { n: 1 });
-    recordStep('again', { n: 1 });
+    for (const name of ['first', 'again', 'part/inner', 'each#0/work', 'unreached', 'gone/inner'])
+      recordStep(name, { n: 1 });
     await evidence.writeRun(RUN, viewOf({ status: 'failed' }));
     const other = 'round-20261121-104500-cccc';
     recordStep('foreign', { n: 1 }, other);
     await evidence.writeRun(other, viewOf({ runId: other, roundId: other }));
     recordStep('again', { n: 2 }, RETRY);
-    const { records } = await seal(viewOf({ runId: RETRY }));
+    const part = viewOf({ runId: RETRY, steps: [listed('part/inner', 'succeeded')] });
+    await evidence.writePart(RETRY, 'part', part);
+    const { records } = await seal(
+      viewOf({
+        runId: RETRY,
+        steps: [
+          listed('first', 'succeeded'),
+          listed('again', 'succeeded'),
+          { ...listed('part', 'succeeded'), part: true },
+          listed('each', 'failed'),
+          listed('unreached', 'pending'),
+          listed('gone', 'skipped'),
+        ],
+      }),
+    );
     const steps = records.filter(({ record }) => record === 'step');
     expect(steps.map(({ name, value }) => [name, value['ofRun'], value['outputs']])).toEqual([
       ['again', undefined, { n: 2 }],
+      ['each#0/work', RUN, { n: 1 }],
       ['first', RUN, { n: 1 }],
+      ['part/inner', RUN, { n: 1 }],
+    ]);
+  });
+
+  it('keeps to what can be read: a record that is too large is named, and nothing else of it', async () => {
+    recordStep('large', { text: 'x'.repeat(9 * 1024 * 1024) });
+    recordStep('many', { list: Array.from({ length: 2_000_001 }, () => 0) });
+    recordStep('small', { n: 1 });
+    const { problems, records } = await seal();
+    expect(problems).toEqual([]);
+    const steps = records.filter(({ record }) => record === 'step');
+    expect(steps.map(({ name, value }) => [name, value['leftOut']])).toEqual([
+      ['large', 'the bundle is full'],
+      ['many', 'the bundle is full'],
+      ['small', undefined],
     ]);
   });
 

@@ -93,8 +93,9 @@ export function createBundles(options: BundleOptions): Bundles {
       await add('run', 'run', view);
       for (const effect of await sortedEffects(evidence, view.roundId))
         await add('effect', effect.stepPath, effect);
-      for (const [name, part] of await readParts(evidence, view)) await add('part', name, part);
-      for (const step of await readSteps(evidence, view))
+      const parts = await readParts(evidence, view);
+      for (const [name, part] of parts) await add('part', name, part);
+      for (const step of await readSteps(evidence, view, parts))
         await add('step', String(step['path']), { ...step });
       for (const { name, value } of await readPrograms(options, view, mask))
         await add('program', name, value);
@@ -141,30 +142,63 @@ function partsOf(steps: RunView['steps']): string[] {
 
 /**
  * The last record of each step: this run's own, else, where it was taken over from an earlier run of the round, that
- * run's, which says so.
+ * run's, which says so. What an earlier run did and this one has not taken over is no part of it.
  */
-async function readSteps(evidence: Evidence, view: RunView): Promise<JsonObject[]> {
+async function readSteps(
+  evidence: Evidence,
+  view: RunView,
+  parts: readonly (readonly [string, JsonObject])[],
+): Promise<JsonObject[]> {
   const steps = new Map<string, JsonObject>();
+  const statusOf = new Map(
+    [view.steps, ...parts.map(([, part]) => part['steps'] as unknown as RunView['steps'])]
+      .filter((listed) => Array.isArray(listed))
+      .flatMap((listed) => listed.map(({ path, status }) => [path, status] as const)),
+  );
   for (const runId of [...(await earlierRuns(evidence, view)), view.runId]) {
     for (const step of await evidence.readSteps(runId)) {
       const stepPath = step['path'];
       if (typeof stepPath !== 'string') continue;
       const isOwn = runId === view.runId;
       if (isOwn) steps.set(stepPath, step);
-      else if (step['status'] === 'succeeded') steps.set(stepPath, { ...step, ofRun: runId });
+      else if (step['status'] === 'succeeded' && isTakenOver(stepPath, statusOf))
+        steps.set(stepPath, { ...step, ofRun: runId });
     }
   }
   return [...steps.values()].sort((a, b) => compare(String(a['path']), String(b['path'])));
+}
+
+/** True when a step has succeeded by the view, or is not listed in a block that has begun. */
+function isTakenOver(stepPath: string, statusOf: ReadonlyMap<string, string>): boolean {
+  const own = statusOf.get(stepPath);
+  if (own !== undefined) return own === 'succeeded';
+  for (let at = blockEnd(stepPath); at > 0; at = blockEnd(stepPath.slice(0, at))) {
+    const status = statusOf.get(stepPath.slice(0, at));
+    if (status !== undefined) return status !== 'pending' && status !== 'skipped';
+  }
+  return false;
+}
+
+/** Where the path of the block around a step ends. */
+function blockEnd(stepPath: string): number {
+  return Math.max(stepPath.lastIndexOf('/'), stepPath.lastIndexOf('#'));
 }
 
 /** The runs of the round before this one that left something here, the oldest first. */
 async function earlierRuns(evidence: Evidence, view: RunView): Promise<string[]> {
   if (view.roundId === view.runId) return [];
   const names = (await evidence.listRuns()).filter(
-    (name) => name.startsWith(`${view.pipeline}-`) && name >= view.roundId && name !== view.runId,
+    (name) =>
+      name === view.roundId ||
+      (name.startsWith(`${view.pipeline}-`) && name > view.roundId && name !== view.runId),
   );
   const found: string[] = [];
   for (const name of names.sort()) {
+    // The first one may have been terminated, and have recorded no end.
+    if (name === view.roundId) {
+      found.push(name);
+      continue;
+    }
     const ended = await evidence.readRun(name).catch(() => null);
     if (ended?.['roundId'] === view.roundId && ended['runId'] === name) found.push(name);
   }

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { mkdtemp, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { StepError } from '../../core/error.js';
 import { plainText } from '../../core/plain-text.js';
 import { createGitDirectory, createRunGit, type RunCommand } from './git-command.js';
 import { isCheckoutPath } from './repository-address.js';
@@ -30,7 +31,7 @@ export type AppliedPatch =
 
 /**
  * Applies it as the validator does, in an index: nothing of it is ever written as a file. `searchPath` is where git is
- * looked for. Throws StepError PROGRAM_UNUSABLE without git.
+ * looked for. Throws StepError PROGRAM_UNUSABLE without git, and when git was ended.
  */
 export async function applyPatch(
   base: readonly BaseFile[],
@@ -58,6 +59,11 @@ export async function applyPatch(
         indexFile,
         ...(input === undefined ? {} : { input }),
       });
+      // Ended from outside: that says nothing about the patch.
+      if (result.exitCode < 0) {
+        const why = result.timedOut ? 'did not end in time' : 'was ended by a signal';
+        throw new StepError('PROGRAM_UNUSABLE', `git ${args[0] ?? ''} ${why}.`);
+      }
       if (result.exitCode !== 0) throw new GitSaysNo(plainText(result.stderr, 300));
       return result.stdout;
     };
@@ -92,15 +98,19 @@ function parseIndex(text: string): Map<string, FileState> {
   return files;
 }
 
+/** What git may take, in KiB: a stranger's patch can name sizes, and hold packed bytes, that no memory has room for. */
+const MOST_MEMORY_KIB = 2 * 1024 * 1024;
+/** A system that knows no such limit goes without. */
+const LIMITED = `ulimit -v ${MOST_MEMORY_KIB} 2>/dev/null; exec "$0" "$@"`;
+
 /** There is no process host where a stranger checks a bundle; these commands are git's own, and short. */
 const runCommand: RunCommand = async (command) => {
-  const [program = '', ...args] = command.argv;
   const stdin = command.stdinFile === undefined ? null : await open(command.stdinFile, 'r');
   const stdout = await open(command.stdoutFile, 'w');
   const stderr = await open(command.stderrFile, 'w');
   try {
     return await new Promise((resolve) => {
-      const child = spawn(program, args, {
+      const child = spawn('/bin/sh', ['-c', LIMITED, ...command.argv], {
         cwd: command.cwd,
         env: command.env,
         stdio: [stdin?.fd ?? 'ignore', stdout.fd, stderr.fd],

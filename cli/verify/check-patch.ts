@@ -17,6 +17,7 @@ import {
 import type { Check } from './check.js';
 
 const MOST_FILES = 500;
+const MOST_BASE_BYTES = 256 * 1024 * 1024;
 
 const state = z.object({ mode: z.string(), object: z.string() });
 const baseSchema = z.object({
@@ -60,10 +61,14 @@ async function applies(bundle: OpenBundle, value: unknown, searchPath: string): 
   if (new Set(base.files.map(({ path }) => path)).size < base.files.length)
     throw failed('the list of what the patch changes names a file twice');
   const files: BaseFile[] = [];
+  let baseBytes = 0;
   for (const { path, before } of base.files) {
     if (before === null) continue;
     const bytes = await readFileOf(bundle, before.file.sha256, `the file ${path}`);
     files.push({ path, mode: before.mode, bytes });
+    baseBytes += bytes.length;
+    if (baseBytes > MOST_BASE_BYTES)
+      throw new CheckEnd('not made', `it changes files of more than ${MOST_BASE_BYTES} bytes`);
   }
   const applied = await applyOrSay(
     files,

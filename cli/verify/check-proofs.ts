@@ -58,7 +58,8 @@ export async function checkProofs(bundle: OpenBundle): Promise<Check[]> {
         const claim = readClaim(evidence);
         if (proof === null) return `no proof: ${evidence.verification.result}, as was recorded`;
         assertSays(proof, claim, evidence);
-        assertServedRoot(evidence);
+        assertOwn(bundle, proof);
+        assertServedRoot(evidence, claim);
         walkAgain(claim, evidence);
         return `epoch ${claim.epoch}, amount ${claim.amount}: it leads to the Pool's root ${evidence.root.slice(0, 14)}…, which was not compared with the chain`;
       }),
@@ -91,12 +92,26 @@ function assertSays(proof: RewardProof, claim: ClaimPackage, evidence: Evidence)
     throw failed(`the proof says another ${other[0]} than the package that was served`);
 }
 
+/** A reward of another hotkey than the run's proves nothing about the run. */
+function assertOwn(bundle: OpenBundle, { hotkey }: RewardProof): void {
+  const networks = bundle.records('plan').map(({ value }) => value['network']);
+  const own = networks.map((network) => (isJsonObject(network) ? network['hotkey'] : null));
+  if (own.some((each) => typeof each === 'string' && each !== '' && each !== hotkey))
+    throw failed(`it is the proof of the hotkey ${hotkey}, which is not the one of the run`);
+}
+
 /** The root and the number of leaves must be in the Pool's own record of the epoch. */
-function assertServedRoot({ epochAsServed, root, leafCount }: Evidence): void {
+function assertServedRoot(
+  { epochAsServed, root, leafCount }: Evidence,
+  { epoch: number }: ClaimPackage,
+): void {
   const epoch = parse(epochAsServed);
   const members = isJsonObject(epoch) ? Object.values(epoch as Record<string, unknown>) : [];
   if (!members.some((member) => normalizeDigest(member) === root))
     throw failed(`the Pool's record of the epoch does not hold the root ${root}`);
+  const served = isJsonObject(epoch) ? readUnsigned(epoch['epoch']) : null;
+  if (served !== null && served !== BigInt(number))
+    throw failed(`the Pool's record is of epoch ${served}, the proof of epoch ${number}`);
   if (leafCount === null) return;
   const counts = members.map((member) => readUnsigned(member));
   if (!counts.includes(BigInt(leafCount)))

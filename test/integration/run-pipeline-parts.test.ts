@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { WorkflowFailedError, type WorkflowHandle } from '@temporalio/client';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { readChain } from '../../adapters/bundle/chain.js';
 import { createEvidence } from '../../adapters/evidence/evidence.js';
 import { StepError } from '../../core/error.js';
 import type { PlanStep } from '../../core/plan.js';
@@ -35,6 +36,12 @@ beforeAll(async () => {
 });
 
 afterAll(() => runs.close());
+
+/** What the records of the bundle of a run are about. */
+async function linesOf(runId: string): Promise<string[]> {
+  const chain = await createEvidence(runs.folder).readChain(runId);
+  return readChain(chain ?? Buffer.alloc(0)).records.map(({ record, name }) => `${record} ${name}`);
+}
 
 describe('sub-pipelines on a real server, every task replayed,', () => {
   test('run two deep as the run that they are a part of, and give their outputs', async () => {
@@ -72,6 +79,16 @@ describe('sub-pipelines on a real server, every task replayed,', () => {
         expect(paths((await child.result()) as RunView)).toEqual(['outer/inner/act succeeded']);
         const recorded = await createEvidence(runs.folder).readPart(id, 'outer');
         expect(recorded?.['outputs']).toEqual({ n: 7 });
+        expect(await linesOf(id)).toEqual([
+          'environment environment',
+          'plan plan',
+          'run run',
+          'part outer',
+          'part outer/inner',
+          'step after',
+          'step outer/first',
+          'step outer/inner/act',
+        ]);
         await recordHistory(child, runs.client, 'a-part-of-a-run-calls-a-part-of-it');
       },
     );
@@ -102,6 +119,7 @@ describe('sub-pipelines on a real server, every task replayed,', () => {
         await expect(handle.result()).rejects.toBeInstanceOf(WorkflowFailedError);
         expect(seen).toEqual(['outer/inner/guard/holds', 'outer/inner/guard/finally/gives-back']);
         expect(paths(await viewOf(handle))).toEqual(['outer cancelled']);
+        expect(await linesOf(handle.workflowId)).toContain('part outer/inner');
         const inner = runs.client.workflow.getHandle(partId(handle.workflowId, 'outer/inner'));
         expect((await inner.describe()).status.name).toBe('CANCELLED');
         expect(paths(await viewOf(inner))).toEqual([

@@ -2,6 +2,8 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { ApplicationFailure } from '@temporalio/common';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { readChain } from '../../adapters/bundle/chain.js';
+import { createEvidence } from '../../adapters/evidence/evidence.js';
 import { StepError } from '../../core/error.js';
 import type { ApproveStep, PlanStep } from '../../core/plan.js';
 import { toRetryState } from '../../core/retry-state.js';
@@ -449,6 +451,20 @@ test('a new run goes on from the state of one that failed', async () => {
       steps: [{ status: 'succeeded' }, { status: 'succeeded', attempts: 1 }],
     });
     expect(started).toEqual(['first a', 'first b', 'second b']);
+    // Each leaves a bundle of its own; that of the second has what it took over.
+    const evidence = createEvidence(runs.folder);
+    const stepsOf = async (runId: string): Promise<unknown[]> =>
+      readChain((await evidence.readChain(runId)) ?? Buffer.alloc(0))
+        .records.filter(({ record }) => record === 'step')
+        .map(({ name, value }) => [name, value['status'], value['ofRun']]);
+    expect(await stepsOf(handle.workflowId)).toEqual([
+      ['a', 'succeeded', undefined],
+      ['b', 'failed', undefined],
+    ]);
+    expect(await stepsOf(second.workflowId)).toEqual([
+      ['a', 'succeeded', handle.workflowId],
+      ['b', 'succeeded', undefined],
+    ]);
   });
 });
 

@@ -18,6 +18,7 @@ import { z } from 'zod';
 import type { Adapters } from '../../activities/adapters.js';
 import { createActivities, createRecordActivity } from '../../activities/boundary.js';
 import { defineStep, type StepContext, type StepType } from '../../activities/step-type.js';
+import { readChain } from '../../adapters/bundle/chain.js';
 import { createBundles } from '../../adapters/bundle/seal-bundle.js';
 import { createEvidence } from '../../adapters/evidence/evidence.js';
 import { createFolderStore } from '../../adapters/store/store.js';
@@ -150,6 +151,9 @@ async function withRun(
   await worker.runUntil(async () => {
     const handle = await start(plan, args);
     await body({ handle, taskQueue, start });
+    // However it ended, what it left can be read.
+    const chain = await evidence.readChain(handle.workflowId);
+    if (chain !== null) expect(readChain(chain).problems).toEqual([]);
     await recordHistory(handle, parts.client);
   });
 }
