@@ -2,10 +2,20 @@
 import { WorkflowFailedError } from '@temporalio/client';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { StepError } from '../../core/error.js';
+import type { Expr } from '../../core/expression.js';
 import type { PlanStep } from '../../core/plan.js';
 import type { RunView } from '../../core/run-view.js';
 import { STATE_QUERY } from '../../workflows/contract.js';
-import { expr, lit, output, planOf, stepMaker } from '../support/plan-makers.js';
+import {
+  callOf,
+  expr,
+  foreachOf,
+  input,
+  lit,
+  output,
+  planOf,
+  stepMaker,
+} from '../support/plan-makers.js';
 import { until } from '../support/until.js';
 import { activityIds, openRuns, type Runs } from '../support/workflow-runs.js';
 
@@ -145,4 +155,44 @@ describe.each([
       },
     );
   });
+});
+
+test('a list goes on beside a failed item, a call takes its inputs, a condition stops the run', async () => {
+  // each(two of three succeed) -> call(inner reads its input) -> stop, as each has failures
+  const failures: Expr = { op: 'call', fn: 'size', args: [output('each', 'failures')] };
+  const plan = planOf(
+    foreachOf(['x', 'y', 'z'], [step('work')], { fail: 'wait' }),
+    callOf(
+      'call',
+      [step('inner', { with: [['count', expr(input('count'))]] })],
+      { inputs: [{ name: 'count' }] },
+      { with: [['count', expr(failures)]] },
+    ),
+    {
+      kind: 'stop',
+      key: 'enough',
+      if: { op: 'call', fn: '_>_', args: [failures, { op: 'lit', value: 0 }] },
+      reason: lit('One has failed.'),
+    },
+    step('never'),
+  );
+  const counts: unknown[] = [];
+  await runs.withRun(
+    {
+      plan,
+      behaviour: async ({ count }, { call }) => {
+        if (call.path === 'each#1/work') throw new StepError('DISK_FULL', 'The disk is full.');
+        if (call.path === 'call/inner') counts.push(count);
+        return {};
+      },
+      maxCachedWorkflows: 0,
+    },
+    async ({ handle }) => {
+      expect(await handle.result()).toMatchObject({
+        status: 'stopped',
+        error: { code: 'STOPPED', message: 'One has failed.' },
+      });
+      expect(counts).toEqual([1]);
+    },
+  );
 });

@@ -6,7 +6,14 @@ import type { Expr } from '../../core/expression.js';
 import type { Plan, PlanStep } from '../../core/plan.js';
 import type { RunView } from '../../core/run-view.js';
 import { expr, lit, output, planOf, stepMaker } from '../support/plan-makers.js';
-import { decide, openRuns, untilStep, type Runs } from '../support/workflow-runs.js';
+import {
+  activityIds,
+  decide,
+  openRuns,
+  recordHistory,
+  untilStep,
+  type Runs,
+} from '../support/workflow-runs.js';
 
 const step = stepMaker({
   timeoutMs: 60_000,
@@ -275,6 +282,76 @@ test('beside a step that takes its time a short loop goes on with a history of i
       const part = runs.client.workflow.getHandle(`${handle.workflowId}/all/loop`);
       expect((await executionsOf(part, 2)).length).toBeGreaterThanOrEqual(2);
       expect(await executionsOf(handle, 1)).toHaveLength(1);
+      await recordHistory(part, runs.client, 'a-loop-with-a-history-of-its-own');
+    },
+  );
+});
+
+test('what was known before holds in the execution that goes on', async () => {
+  const queue = `q.host.handover-${Date.now()}`;
+  const lockId = `adit-round:known-${Date.now()}`;
+  await runs.withHost(queue, { 'test.program': async () => ({}) }, () =>
+    runs.withRun(
+      {
+        plan: planOf(step('trains', { uses: 'test.program', program: true })),
+        behaviour: async () => ({}),
+        args: {
+          lockId,
+          searchAttributes: false,
+          carried: { reset: true, abandoned: true, forced: true, queue },
+        },
+        maxCachedWorkflows: 0,
+      },
+      async ({ handle }) => {
+        expect(await handle.result()).toMatchObject({ status: 'succeeded' });
+        // Nobody was asked for a place; the second one records the end.
+        expect(await activityIds(handle)).toEqual(['trains', expect.any(String)]);
+        // A run that was reset lets go of its lock itself: the server would not.
+        const lock = await runs.client.workflow.getHandle(lockId).describe();
+        expect(lock.status.name).toBe('COMPLETED');
+      },
+    ),
+  );
+});
+
+test('a part that was cancelled before it goes on runs the `finally` of what had begun', async () => {
+  const plan = planOf({
+    kind: 'try',
+    key: 'guard',
+    steps: [step('begun'), step('never')],
+    finally: [step('clean')],
+  });
+  const at = new Date().toISOString();
+  const seen: string[] = [];
+  await runs.withRun(
+    {
+      plan,
+      behaviour: async (_input, { call: { path } }) => {
+        seen.push(path);
+        return {};
+      },
+      args: {
+        part: { runId: 'whole', path: 'call', cancelled: true },
+        carried: {},
+        state: {
+          steps: {
+            'call/guard': { status: 'running', uses: 'try', attempts: 1, startedAt: at },
+            'call/guard/begun': {
+              status: 'succeeded',
+              uses: 'test.step',
+              attempts: 1,
+              startedAt: at,
+              endedAt: at,
+              outputs: {},
+            },
+          },
+        },
+      },
+      maxCachedWorkflows: 0,
+    },
+    async ({ handle }) => {
+      await expect(handle.result()).rejects.toMatchObject({ cause: { name: 'CancelledFailure' } });
+      expect(seen).toEqual(['call/guard/finally/clean']);
     },
   );
 });

@@ -8,14 +8,22 @@ export interface CliResult {
   readonly stderr: string;
 }
 
-/** Runs the built `adit` with an environment of its own: nothing of this machine's settings gets in. */
+/**
+ * Runs the built `adit` with an environment of its own: nothing of this machine's settings gets in. `root` is another
+ * build's folder.
+ */
 export async function adit(
   args: readonly string[],
-  options: { readonly stateDir: string; readonly cwd?: string; readonly env?: NodeJS.ProcessEnv },
+  options: {
+    readonly stateDir: string;
+    readonly cwd?: string;
+    readonly env?: NodeJS.ProcessEnv;
+    readonly root?: string;
+  },
 ): Promise<CliResult> {
   const result = await execa(
     process.execPath,
-    [path.join(PACKAGE_ROOT, 'cli', 'adit.js'), ...args],
+    [path.join(options.root ?? PACKAGE_ROOT, 'cli', 'adit.js'), ...args],
     {
       reject: false,
       cwd: options.cwd ?? PACKAGE_ROOT,
