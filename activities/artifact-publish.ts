@@ -64,7 +64,7 @@ export const artifactPublish = defineStep({
         await sending.begin(Date.now());
         await artifactHost.publish(file, artifact.file, signal);
         progress({ fetchingBack: artifact.file.sizeBytes });
-        await verify();
+        await artifactHost.verifyUpload(uri, artifact.file, signal);
         return uri;
       },
       judge: () => 'unclear',

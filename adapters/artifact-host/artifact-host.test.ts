@@ -187,6 +187,41 @@ test('an error page that is longer than a small artifact is an outage, not anoth
   expect(failure.message).toBe(`${server.url}/x answered 503.`);
 });
 
+test('a page of a proxy in place of the artifact is an outage, not another artifact', async () => {
+  const server = await serve((_request, response) =>
+    response.writeHead(200, { 'content-type': 'text/html; charset=utf-8' }).end('<html>Soon!'),
+  );
+  const { ref } = await newFile(Buffer.from('x'));
+  const failure = await failureOf(hostAt(server).verify(`${server.url}/x`, ref, signal));
+  expect(failure.code).toBe('ARTIFACT_HOST_UNAVAILABLE');
+  expect(failure.message).toBe(`${server.url}/x answered with a web page.`);
+});
+
+test('an artifact that is served as a page is what its bytes are', async () => {
+  const server = await serve((_request, response) =>
+    response.writeHead(200, { 'content-type': 'text/html' }).end('x'),
+  );
+  const { ref } = await newFile(Buffer.from('x'));
+  await hostAt(server).verify(`${server.url}/x`, ref, signal);
+});
+
+test('an upload that was answered with 200 and is not there is to be done again', async () => {
+  const server = await serve((request, response) =>
+    response.writeHead(request.method === 'PUT' ? 200 : 404).end(),
+  );
+  const { file, ref } = await newFile(Buffer.from('x'));
+  const host = hostAt(server);
+  const uri = await host.publish(file, ref, signal);
+  for (const attempt of [
+    () => host.verifyUpload(uri, ref, signal),
+    () => host.checkWritable(signal),
+  ]) {
+    expect((await failureOf(attempt())).code).toBe('ARTIFACT_HOST_UNAVAILABLE');
+  }
+  // Later it is gone, which no other upload explains.
+  expect((await failureOf(host.verify(uri, ref, signal))).code).toBe('ARTIFACT_UNSUITABLE');
+});
+
 test('a user or password in the place to publish is refused, and not shown', async () => {
   const host = hostAt(storage, { publishUrl: 'https://miner:hunter2@storage.example.org/x' });
   const failure = await failureOf(host.checkWritable(signal));

@@ -25,6 +25,11 @@ export interface ArtifactHost {
    * compares size and digest. Throws ARTIFACT_HOST_UNAVAILABLE, ARTIFACT_UNSUITABLE.
    */
   verify(uri: string, expected: Omit<FileRef, 'uri'>, signal: AbortSignal): Promise<void>;
+  /**
+   * As `verify`, right after an upload. What is not there now was never stored, whatever was answered (a proxy's page
+   * with 200, for instance): ARTIFACT_HOST_UNAVAILABLE, and it is to be uploaded again.
+   */
+  verifyUpload(uri: string, expected: Omit<FileRef, 'uri'>, signal: AbortSignal): Promise<void>;
   /** Publishes a tiny object and fetches it back. Throws as `publish` and `verify` do. */
   checkWritable(signal: AbortSignal): Promise<void>;
 }
@@ -96,46 +101,59 @@ export function createArtifactHost(settings: HostSettings): ArtifactHost {
     },
 
     async verify(uri, expected, signal) {
-      const url = assertHttps(uri);
-      const ca = await readSetting(settings.publishCaFile, 'publishCaFile');
-      const hash = createHash('sha256');
-      let sizeBytes = 0;
-      const reply = await translate(uri, async () => {
-        await assertReachable(url);
-        return boundedFetch(uri, {
-          // A small artifact is no reason to take a long error page for the artifact.
-          maxBodyBytes: Math.max(expected.sizeBytes, MAX_REPLY_BYTES),
-          timeoutMs: timeoutMs(expected.sizeBytes),
-          signal,
-          onChunk: (chunk) => {
-            hash.update(chunk);
-            sizeBytes += chunk.length;
+      assertFetched(await compare(uri, expected, signal), uri);
+    },
+
+    async verifyUpload(uri, expected, signal) {
+      const reply = await compare(uri, expected, signal);
+      if (reply.status === 404) {
+        throw new StepError(
+          'ARTIFACT_HOST_UNAVAILABLE',
+          `${uri} answered 404 right after it took the upload.`,
+          {
+            hint: 'Does ADIT_PUBLISH_URL store what is put there, and serve it at the same address?',
           },
-          ...(ca === null ? {} : { ca }),
-        });
-      });
+        );
+      }
       assertFetched(reply, uri);
-      const declared = reply.headers['content-length'];
-      if (
-        declared !== undefined &&
-        reply.headers['content-encoding'] === undefined &&
-        declared !== String(expected.sizeBytes)
-      ) {
-        throw unsuitable(`${uri} declares ${declared} bytes, not ${expected.sizeBytes}.`);
-      }
-      if (sizeBytes !== expected.sizeBytes) {
-        throw unsuitable(`${uri} has ${sizeBytes} bytes, not ${expected.sizeBytes}.`);
-      }
-      const sha256 = hash.digest('hex');
-      if (sha256 !== expected.sha256) {
-        throw unsuitable(`${uri} has SHA-256 ${sha256}, not ${expected.sha256}.`);
-      }
     },
 
     async checkWritable(signal) {
-      await host.verify(await put(() => PROBE, PROBE_REF, signal), PROBE_REF, signal);
+      await host.verifyUpload(await put(() => PROBE, PROBE_REF, signal), PROBE_REF, signal);
     },
   };
+
+  /** The reply; the bytes of one with 200 are those expected. */
+  async function compare(
+    uri: string,
+    expected: Omit<FileRef, 'uri'>,
+    signal: AbortSignal,
+  ): Promise<BoundedReply> {
+    const url = assertHttps(uri);
+    const ca = await readSetting(settings.publishCaFile, 'publishCaFile');
+    const hash = createHash('sha256');
+    let sizeBytes = 0;
+    const reply = await translate(uri, async () => {
+      await assertReachable(url);
+      return boundedFetch(uri, {
+        // A small artifact is no reason to take a long error page for the artifact.
+        maxBodyBytes: Math.max(expected.sizeBytes, MAX_REPLY_BYTES),
+        timeoutMs: timeoutMs(expected.sizeBytes),
+        signal,
+        onChunk: (chunk) => {
+          hash.update(chunk);
+          sizeBytes += chunk.length;
+        },
+        ...(ca === null ? {} : { ca }),
+      });
+    });
+    if (reply.status !== 200) return reply;
+    const wrong = difference(reply, { sha256: hash.digest('hex'), sizeBytes }, expected);
+    if (wrong === null) return reply;
+    if (reply.headers['content-type']?.startsWith('text/html') === true)
+      throw new StepError('ARTIFACT_HOST_UNAVAILABLE', `${uri} answered with a web page.`);
+    throw unsuitable(`${uri} ${wrong}.`);
+  }
   return host;
 }
 
@@ -161,6 +179,23 @@ function publishBase(publishUrl: string | null): string {
     );
   }
   return `${url.origin}${url.pathname.replace(/\/+$/, '')}`;
+}
+
+/** How what was fetched differs, for people; null when it does not. */
+function difference(
+  { headers }: BoundedReply,
+  fetched: Omit<FileRef, 'uri'>,
+  expected: Omit<FileRef, 'uri'>,
+): string | null {
+  const declared = headers['content-length'];
+  const isEncoded = headers['content-encoding'] !== undefined;
+  if (declared !== undefined && !isEncoded && declared !== String(expected.sizeBytes))
+    return `declares ${declared} bytes, not ${expected.sizeBytes}`;
+  if (fetched.sizeBytes !== expected.sizeBytes)
+    return `has ${fetched.sizeBytes} bytes, not ${expected.sizeBytes}`;
+  if (fetched.sha256 !== expected.sha256)
+    return `has SHA-256 ${fetched.sha256}, not ${expected.sha256}`;
+  return null;
 }
 
 function assertHttps(uri: string): URL {
