@@ -151,6 +151,50 @@ steps:
     expect(tell(steps, 'after').will).toBe('not_reached');
   });
 
+  test('tells the `catch` of what runs before a certain stop', () => {
+    const plan = planOf(
+      `pipeline: caught
+inputs: { go: { type: bool } }
+steps:
+  - try:
+      - { id: work, uses: process.run, with: { command: a } }
+      - { if: '!inputs.go', stop: { reason: no } }
+    catch:
+      - steps:
+          - { id: mend, uses: process.run, with: { command: a } }
+  - { id: after, uses: process.run, with: { command: a } }
+`,
+      { go: false },
+    );
+    const steps = preview(plan);
+    expect(tell(steps, '[0]/catch/0/mend')).toMatchObject({
+      will: 'may_run',
+      reason: { code: 'on_failure' },
+    });
+    expect(tell(steps, 'after').will).toBe('not_reached');
+  });
+
+  test('ends at a stop of the first iteration, not at one of a list without items', () => {
+    const plan = planOf(
+      `pipeline: loops
+inputs: { names: { type: 'list<string>' }, go: { type: bool } }
+steps:
+  - foreach: inputs.names
+    steps:
+      - { if: '!inputs.go', stop: { reason: no } }
+  - { id: between, uses: process.run, with: { command: a } }
+  - repeat: { limit: 3 }
+    steps:
+      - { if: '!inputs.go', stop: { reason: no } }
+  - { id: after, uses: process.run, with: { command: a } }
+`,
+      { names: [], go: false },
+    );
+    const steps = preview(plan);
+    expect(tell(steps, 'between').will).toBe('runs');
+    expect(tell(steps, 'after').will).toBe('not_reached');
+  });
+
   test('ends behind the step of `until`', () => {
     const steps = preview(planOf(WHOLE, { names: ['a'] }), { until: 'each#0/made' });
     expect(tell(steps, 'each#0/made').will).toBe('runs');

@@ -16,7 +16,14 @@ import type {
 } from '../../core/plan.js';
 import { forget, isClosed, sizeOf } from './inner-steps.js';
 import { knownExpression, knownTemplate, type KnownFrame } from './known-value.js';
-import type { PlannedBlock, PlannedStep, Reason, Will } from './planned-step.js';
+import {
+  everyStep,
+  isToRun,
+  type PlannedBlock,
+  type PlannedStep,
+  type Reason,
+  type Will,
+} from './planned-step.js';
 import { isKept, itemsKnown } from './reuse-reasons.js';
 import { termsOf } from './step-terms.js';
 import { brokenReason, decide, KEPT, type Place, type PreviewOptions, type Walk } from './walk.js';
@@ -256,6 +263,9 @@ function allTurns(
   const inside: Walk = { ...fresh };
   const steps = previewList(step.steps, { ...place, frame, prefix: `${path}#*/` }, inside);
   walk.left = inside.left;
+  // The first iteration is certain; of a list that is not known yet there may be no item.
+  const isCertain = step.kind === 'repeat' || (count ?? 0) > reused;
+  if (isCertain) walk.ended = inside.ended;
   return {
     ...turnTerms(step, `${path}#*`),
     will: ended !== null ? 'not_reached' : place.may ? 'may_run' : 'runs',
@@ -332,10 +342,15 @@ function tryBlocks(step: TryStep, path: string, place: Place, walk: Walk): Plann
   const around: Place = { ...place, flow: { ...place.flow, around: 'try' } };
   const blocks = [sequence('', previewList(step.steps, around, walk))];
   const hasEnded = walk.ended;
+  // What fails before the place where the run ends is caught all the same.
+  const mayFail = everyStep(blocks.flatMap(({ steps }) => steps)).some(
+    (one) => isToRun(one) && one.uses !== 'stop',
+  );
   for (const [index, clause] of (step.catch ?? []).entries()) {
     const title = `catch ${clause.errors?.join(', ') ?? ''}`.trim();
     const prefix = `${path}${catchInfix(index)}`;
     const frame = inItem(place.frame, {});
+    if (mayFail) walk.ended = null;
     const steps = previewList(clause.steps, { ...around, prefix, frame, may: true }, walk);
     walk.ended = hasEnded;
     blocks.push(sequence(title, steps.map(onFailure)));
