@@ -42,16 +42,14 @@ function standardInput(text: string): void {
 
 describe('adit fmt', () => {
   it('formats several files in place, and names those that it changed', async () => {
-    await files({ 'a.yaml': ODD, 'b.yaml': EVEN, 'c.test.yaml': ODD });
-    const { exitCode, stdout } = await runCommand(
-      'fmt',
-      ...['a.yaml', 'b.yaml', 'c.test.yaml'].map(at),
-    );
+    const names = ['a.yaml', 'b.yaml', 'c.test.yaml', 'd.rehearse.yaml'];
+    await files({ 'a.yaml': ODD, 'b.yaml': EVEN, 'c.test.yaml': ODD, 'd.rehearse.yaml': ODD });
+    const { exitCode, stdout } = await runCommand('fmt', ...names.map(at));
     expect(exitCode).toBe(0);
-    expect(stdout).toBe(`formatted ${at('a.yaml')}\nformatted ${at('c.test.yaml')}\n`);
-    for (const name of ['a.yaml', 'b.yaml', 'c.test.yaml'])
-      expect(await readFile(at(name), 'utf8')).toBe(EVEN);
-    expect((await readdir(folder)).sort()).toEqual(['a.yaml', 'b.yaml', 'c.test.yaml']);
+    const changed = ['a.yaml', 'c.test.yaml', 'd.rehearse.yaml'];
+    expect(stdout).toBe(changed.map((name) => `formatted ${at(name)}\n`).join(''));
+    for (const name of names) expect(await readFile(at(name), 'utf8')).toBe(EVEN);
+    expect((await readdir(folder)).sort()).toEqual(names);
     expect((await runCommand('fmt', at('a.yaml'))).stdout).toBe('');
   });
 
@@ -118,5 +116,61 @@ describe('adit fmt', () => {
         { file: at('b.yaml'), changed: false, diagnostics: [{ code: 'YAML_SYNTAX' }] },
       ],
     });
+  });
+
+  it.each([
+    ['what is no UTF-8', Buffer.of(0x61, 0x3a, 0x20, 0xff, 0xfe, 0x0a), '[FILE_NOT_TEXT]'],
+    ['what has a NUL in it', Buffer.from('a: b\0\n'), '['],
+    ['an empty file', Buffer.alloc(0), '[FILE_EMPTY]'],
+    ['more than 1 MiB', Buffer.alloc(1024 * 1024 + 1, '#'), '[FILE_TOO_LARGE]'],
+    ['a tab for blanks', Buffer.from('a:\n\t- b\n'), '[YAML_'],
+    ['a key twice', Buffer.from('a: 1\na: 2\n'), '[YAML_DUPLICATE_KEY]'],
+    ['two documents', Buffer.from('a: 1\n---\nb: 1\n'), '[YAML_'],
+  ])('refuses %s with the reason, and leaves it as it is', async (_name, content, told) => {
+    await writeFile(at('a.yaml'), content);
+    const { exitCode, stderr } = await runCommand('fmt', at('a.yaml'));
+    expect(exitCode).toBe(2);
+    expect(stderr).toContain(told);
+    expect((await readFile(at('a.yaml'))).equals(content)).toBe(true);
+    expect((await runCommand('fmt', '--check', at('a.yaml'))).exitCode).toBe(2);
+  });
+
+  it('refuses a folder, and links that go round in a circle', async () => {
+    await symlink(at('b.yaml'), at('a.yaml'));
+    await symlink(at('a.yaml'), at('b.yaml'));
+    const circle = await runCommand('fmt', at('a.yaml'));
+    expect(circle).toMatchObject({ exitCode: 2 });
+    expect(circle.stderr).toContain('its links go round in a circle');
+    const whole = await runCommand('fmt', folder);
+    expect(whole).toMatchObject({ exitCode: 2 });
+    expect(whole.stderr).toContain('it is a folder');
+  });
+
+  it('leaves a file that somebody else changed after it was read', async () => {
+    await files({ 'a.yaml': ODD });
+    const theirs = `${ODD}# theirs\n`;
+    // Standard input is read after the file, and before anything is written.
+    const input = Readable.from(
+      (async function* () {
+        await writeFile(at('a.yaml'), theirs);
+        yield Buffer.from(EVEN);
+      })(),
+    ) as unknown as typeof process.stdin;
+    vi.spyOn(process, 'stdin', 'get').mockReturnValue(input);
+    const { exitCode, stderr } = await runCommand('fmt', at('a.yaml'), '-');
+    expect(exitCode).toBe(1);
+    expect(stderr).toContain('was changed while it was formatted');
+    expect(await readFile(at('a.yaml'), 'utf8')).toBe(theirs);
+    expect(await readdir(folder)).toEqual(['a.yaml']);
+  });
+
+  it('leaves a file that cannot be formatted without another meaning, and says so', async () => {
+    const text = 'a: [\n# alone in an empty list\n]\n';
+    await files({ 'a.yaml': text });
+    const { exitCode, stderr, stdout } = await runCommand('fmt', at('a.yaml'));
+    expect(stdout).toBe('');
+    expect(stderr).toMatch(/a\.yaml is left as it is: .+\./);
+    expect(exitCode).toBe(2);
+    expect(await readFile(at('a.yaml'), 'utf8')).toBe(text);
   });
 });

@@ -66,7 +66,7 @@ export async function collectFacts(site: Site, run: PlayedRun): Promise<RunFacts
         passed: records.some((record) => isPass(record, taskId)),
       };
     }),
-    counted: (await site.get('/effects')) as RunFacts['counted'],
+    counted: toCounts((await site.get('/effects')) as JsonObject),
     programs: starts.flat().map((start) => ({
       stepPath: start.stepPath,
       beganAtMs: start.startedAtMs,
@@ -75,6 +75,14 @@ export async function collectFacts(site: Site, run: PlayedRun): Promise<RunFacts
     })),
     left: (await readLivePrograms(stateDir)).length,
   };
+}
+
+/** The local network puts a member that is no count into every reply, as a real one may. */
+function toCounts(reply: JsonObject): RunFacts['counted'] {
+  const counts = Object.entries(reply).flatMap(([name, times]) =>
+    typeof times === 'number' ? [[name, times] as const] : [],
+  );
+  return Object.fromEntries(counts);
 }
 
 /** The effect that submitted on a claim, by the audit. */

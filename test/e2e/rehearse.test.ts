@@ -36,7 +36,7 @@ test(
     const schedule = `${lost}+kill_worker@record:ended:act:1`;
     const { exitCode, stdout } = await rehearse(file, ['--replay', schedule]);
     const found = JSON.parse(stdout) as { runs: object[]; failures: object[] };
-    expect(found.runs).toEqual([
+    expect(found.runs, stdout).toEqual([
       expect.objectContaining({
         schedule,
         verdict: 'wrong',
