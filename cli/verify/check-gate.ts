@@ -143,12 +143,15 @@ async function decideAgain(bundle: OpenBundle, report: Report): Promise<GateDeci
   });
 }
 
+/** Far more than a task allows: to search a stranger's text for mnemonics takes a minute for each few megabytes. */
+const MOST_PATCH_BYTES = 4 * 1024 * 1024;
+
 /** The bytes of the patch; a claimed size that is not theirs would change what is judged. */
 async function readPatch(
   bundle: OpenBundle,
   file: { readonly sha256: string; readonly sizeBytes: number },
 ): Promise<Buffer> {
-  const bytes = await readFileOf(bundle, file.sha256, 'the patch');
+  const bytes = await readFileOf(bundle, file.sha256, 'the patch', MOST_PATCH_BYTES);
   if (bytes.length !== file.sizeBytes)
     throw failed(`the patch has ${bytes.length} bytes, not ${file.sizeBytes}`);
   return bytes;

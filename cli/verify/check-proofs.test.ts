@@ -23,6 +23,7 @@ interface Lie {
   readonly sibling?: string;
   readonly epoch?: number;
   readonly runHotkey?: string;
+  readonly claimAsServed?: string;
 }
 
 /** The round's bundle with the proof of a leaf in a tree of so many; what its check comes to. */
@@ -67,6 +68,7 @@ async function check(
         num_of_leaves: leafCount,
       }),
       verification: { result: 'verified', profiles: [profile] },
+      ...(lie.claimAsServed === undefined ? {} : { claimAsServed: lie.claimAsServed }),
     });
     forgery.files.set(file.sha256, Buffer.from(JSON.stringify(evidence)));
     const plan = forgery.value('plan', 'plan')['network'] as JsonObject;
@@ -90,6 +92,15 @@ it.each(profiles)('walks the proofs of trees of many sizes again: %s', async (pr
     for (const index of new Set([0, leaves - 1]))
       expect(await check(profile, { leaves, index }), `${index} of ${leaves}`).toBe('passed');
   }
+});
+
+it.each([
+  ['failed: what the Pool served is nested too deeply', '['.repeat(1_000_000)],
+  ['not made: what the Pool served has more than 2000000 values', `[${'{},'.repeat(2_000_000)}{}]`],
+])('makes nothing of a package that is too much: %s', async (message, claimAsServed) => {
+  expect(await check('ink-cum-sorted-promote', { leaves: 2, index: 0 }, { claimAsServed })).toBe(
+    message,
+  );
 });
 
 it.each<[string, Lie, string]>([

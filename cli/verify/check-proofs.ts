@@ -10,9 +10,9 @@ import {
 import { matchProfiles } from '../../adapters/merkle/detection.js';
 import { profileName, PROFILES } from '../../adapters/merkle/profile.js';
 import { rewardProofSchema, type RewardProof } from '../../compiler/values.js';
-import { isNestedTooDeeply } from '../../core/json-depth.js';
 import { isJsonObject } from '../../core/json.js';
 import {
+  assertBounded,
   check,
   checksWithoutRecord,
   CheckEnd,
@@ -135,9 +135,9 @@ function walkAgain(claim: ClaimPackage, evidence: Evidence): void {
 }
 
 function parse(text: string): unknown {
+  assertBounded(Buffer.from(text), 'what the Pool served');
   try {
-    const value = parseLossless(text);
-    return isNestedTooDeeply(value) ? null : value;
+    return parseLossless(text);
   } catch {
     return null;
   }

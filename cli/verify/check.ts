@@ -45,16 +45,18 @@ export async function check(
   }
 }
 
-/** Largest evidence that is read into memory. */
+/** Largest evidence that is read into memory, and largest that is parsed. */
 const MOST_BYTES = 64 * 1024 * 1024;
+const MOST_JSON_BYTES = 16 * 1024 * 1024;
 
 /** The bytes of a file of the bundle. Ends the check when they are not there. */
 export async function readFileOf(
   bundle: OpenBundle,
   sha256: string,
   what: string,
+  mostBytes = MOST_BYTES,
 ): Promise<Buffer> {
-  const bytes = await bundle.read(sha256, MOST_BYTES);
+  const bytes = await bundle.read(sha256, mostBytes);
   if (bytes !== null) return bytes;
   const gone = bundle.absent.find(({ file }) => file.file === sha256);
   const why =
@@ -74,7 +76,7 @@ export async function readJsonOf<T extends z.ZodType>(
   sha256: string,
   { what, schema }: { readonly what: string; readonly schema: T },
 ): Promise<{ readonly value: z.output<T>; readonly raw: JsonObject }> {
-  const bytes = await readFileOf(bundle, sha256, what);
+  const bytes = await readFileOf(bundle, sha256, what, MOST_JSON_BYTES);
   assertBounded(bytes, what);
   const raw = parseJson(bytes.toString('utf8'));
   if (!isJsonObject(raw)) throw failed(`${what} is no JSON object`);

@@ -345,6 +345,16 @@ describe('what is not there', () => {
     ]);
   });
 
+  it('is a gate whose patch is larger than any task allows', async () => {
+    const verified = await verifyForged((forgery) => {
+      const patch = inside(outputs(forgery, 'patch'), 'patch');
+      forgery.files.set(digestOf(inside(patch, 'file')), Buffer.alloc(5_000_000, 'seed '));
+    });
+    expect(complaints(verified)).toContainEqual(
+      expect.stringMatching(/^gate not made: the patch, [0-9a-f]{12}, is too large to be read$/),
+    );
+  });
+
   it('is not made of evidence of which a parser would make gigabytes', async () => {
     const verified = await verifyForged((forgery) => {
       const sha256 = digestOf(inside(outputs(forgery, 'proof'), 'proof', 'file'));

@@ -96,7 +96,7 @@ describe('adit demo', () => {
     expect(found).toMatchObject({ verdict: 'authentic', runId: demo.runId, problems: [] });
     expect(checks.filter(({ result }) => result !== 'passed')).toEqual([]);
     expect(new Set(checks.map(({ check }) => check))).toEqual(
-      new Set(['measurement', 'patch', 'gate', 'submission', 'acceptance', 'proof']),
+      new Set(['run', 'measurement', 'patch', 'gate', 'submission', 'acceptance', 'proof']),
     );
     const token = await readFile(path.join(stateOfDemo(), 'devnet', 'publish-token'), 'utf8');
     expect((await readFile(file)).includes(token.trim())).toBe(false);
