@@ -87,6 +87,9 @@ export async function applyPatch(
   }
 }
 
+/** The largest piece of memory that git may ask for: a patch can claim any size. */
+const MOST_AT_ONCE = { GIT_ALLOC_LIMIT: String(160 * 1024 * 1024) };
+
 class GitSaysNo extends Error {}
 
 function parseIndex(text: string): Map<string, FileState> {
@@ -112,7 +115,7 @@ const runCommand: RunCommand = async (command) => {
     return await new Promise((resolve) => {
       const child = spawn('/bin/sh', ['-c', LIMITED, ...command.argv], {
         cwd: command.cwd,
-        env: command.env,
+        env: { ...command.env, ...MOST_AT_ONCE },
         stdio: [stdin?.fd ?? 'ignore', stdout.fd, stderr.fd],
         timeout: command.timeoutMs,
         killSignal: 'SIGKILL',

@@ -16,7 +16,7 @@ import {
 import type { RehearseOptions } from '../commands/rehearse.js';
 import { CliFailure, EXIT, type ExitCode } from '../failure.js';
 import { listenForInterruption } from '../interruption.js';
-import { loadPipeline } from '../load-plan.js';
+import { loadPipeline, type LoadedPipeline } from '../load-plan.js';
 import { clean, note, print, printJson } from '../output.js';
 import { ownName } from '../own-name.js';
 import { readSettings } from '../session.js';
@@ -35,7 +35,7 @@ export async function rehearse(file: string, options: RehearseOptions): Promise<
   const rehearsalFile = rehearsalFileOf(file);
   const rehearsal = await readRehearsalFile(rehearsalFile, loaded);
   if (rehearsal === null) {
-    writeSkeleton(rehearsalFile, loaded.pipeline);
+    writeSkeletonOrSay(rehearsalFile, loaded);
     throw new CliFailure(
       'REHEARSAL_FILE_MISSING',
       `There was no ${clean(rehearsalFile)}; one is written now. Nothing was played.`,
@@ -96,6 +96,18 @@ export async function rehearse(file: string, options: RehearseOptions): Promise<
   }
 }
 
+function writeSkeletonOrSay(file: string, { pipeline }: LoadedPipeline): void {
+  try {
+    writeSkeleton(file, pipeline);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === undefined) throw error;
+    throw new CliFailure('FILE_UNWRITABLE', `${clean(file)} cannot be written: ${code}.`, {
+      hint: 'A rehearsal needs it beside the pipeline: copy the pipeline to where you may write, or remove what is in the way.',
+    });
+  }
+}
+
 function readReplay(text: string): Schedule[] {
   const read = readSchedule(text);
   if ('schedule' in read) return [read.schedule];
@@ -147,8 +159,9 @@ function refuseRealNetwork({ hotkeyFile, coordinatorUrl, configFile }: Settings)
   );
 }
 
+/** What is no address is none of this machine. */
 function isLoopback(url: string): boolean {
-  return ['127.0.0.1', 'localhost', '[::1]'].includes(new URL(url).hostname);
+  return URL.canParse(url) && ['127.0.0.1', 'localhost', '[::1]'].includes(new URL(url).hostname);
 }
 
 /** Without a fault it must keep the rules, or nothing can be told of one with a fault. */

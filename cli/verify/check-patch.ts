@@ -17,7 +17,11 @@ import {
 import type { Check } from './check.js';
 
 const MOST_FILES = 500;
-const MOST_BASE_BYTES = 256 * 1024 * 1024;
+/** All files that a patch changes together: a list may name one large file again and again. */
+const MOST_BASE_BYTES = 64 * 1024 * 1024;
+/** What the binary parts of a patch may unpack to, and how many may be deltas, which do not say to how much. */
+const MOST_BINARY_BYTES = 64 * 1024 * 1024;
+const MOST_DELTAS = 16;
 
 const state = z.object({ mode: z.string(), object: z.string() });
 const baseSchema = z.object({
@@ -61,26 +65,36 @@ async function applies(bundle: OpenBundle, value: unknown, searchPath: string): 
   if (new Set(base.files.map(({ path }) => path)).size < base.files.length)
     throw failed('the list of what the patch changes names a file twice');
   const files: BaseFile[] = [];
-  let baseBytes = 0;
+  let left = MOST_BASE_BYTES;
   for (const { path, before } of base.files) {
     if (before === null) continue;
     const bytes = await readFileOf(bundle, before.file.sha256, `the file ${path}`);
-    files.push({ path, mode: before.mode, bytes });
-    baseBytes += bytes.length;
-    if (baseBytes > MOST_BASE_BYTES)
+    left -= bytes.length;
+    if (left < 0)
       throw new CheckEnd('not made', `it changes files of more than ${MOST_BASE_BYTES} bytes`);
+    files.push({ path, mode: before.mode, bytes });
   }
-  const applied = await applyOrSay(
-    files,
-    await readFileOf(bundle, patch.file.sha256, 'the patch'),
-    searchPath,
-  );
+  const diff = await readFileOf(bundle, patch.file.sha256, 'the patch');
+  assertNoBomb(diff);
+  const applied = await applyOrSay(files, diff, searchPath);
   if ('reason' in applied) throw failed(`it does not apply: ${applied.reason}`);
   const wanted = (when: 'before' | 'after'): [string, FileState][] =>
     base.files.flatMap((file) => (file[when] === null ? [] : [[file.path, file[when]]]));
   assertSame(applied.before, wanted('before'), 'the commit');
   assertSame(applied.after, wanted('after'), 'the measured tree');
   return `it applies, and gives the measured content of ${base.files.length} files`;
+}
+
+/** What is binary in a patch is packed: git would unpack all of it in memory. */
+function assertNoBomb(patch: Buffer): void {
+  let unpacked = 0;
+  let deltas = 0;
+  for (const [, kind, size] of patch.toString('latin1').matchAll(/^(literal|delta) (\d+)/gm)) {
+    unpacked += Number(size);
+    if (kind === 'delta') deltas += 1;
+  }
+  if (unpacked > MOST_BINARY_BYTES || deltas > MOST_DELTAS)
+    throw new CheckEnd('not made', 'it holds more binary content than is unpacked here');
 }
 
 async function applyOrSay(files: readonly BaseFile[], patch: Buffer, searchPath: string) {

@@ -365,6 +365,34 @@ describe('what is not there', () => {
     ]);
   });
 
+  it('is not made of a list that names one large file again and again', async () => {
+    const verified = await verifyForged((forgery) => {
+      const sha256 = String(inside(outputs(forgery, 'patch'), 'patch')['baseSha256']);
+      const list = JSON.parse(String(forgery.files.get(sha256))) as { files: JsonObject[] };
+      const [first] = list.files;
+      const file = digestOf(inside(first, 'before', 'file'));
+      forgery.files.set(file, Buffer.alloc(30 * 1024 * 1024));
+      list.files = ['a', 'b', 'c'].map((name) => ({ ...first, path: name }));
+      forgery.files.set(sha256, Buffer.from(JSON.stringify(list)));
+    });
+    expect(complaints(verified)).toContain(
+      'patch not made: it changes files of more than 67108864 bytes',
+    );
+  });
+
+  it.each([
+    ['content', 'literal 999999999\n'],
+    ['deltas', 'delta 9\n'.repeat(17)],
+  ])('is not made of a patch with more binary %s than is unpacked', async (_, binary) => {
+    const verified = await verifyForged((forgery) => {
+      const sha256 = digestOf(inside(outputs(forgery, 'patch'), 'patch', 'file'));
+      forgery.files.set(sha256, Buffer.from(`GIT binary patch\n${binary}`));
+    });
+    expect(complaints(verified)).toContain(
+      'patch not made: it holds more binary content than is unpacked here',
+    );
+  });
+
   it('does no harm where no check needs it: an artifact', async () => {
     const verified = await verifyForged((forgery) => {
       const { artifact } = outputs(forgery, 'candidates#0/trained');

@@ -1,4 +1,4 @@
-import { copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -112,4 +112,21 @@ test.each([
   ['--jobs', '0'],
 ])('%s %s is wrong usage', async (...args) => {
   expect((await rehearse(BLIND, args)).exitCode).toBe(2);
+});
+
+test('a coordinator that is no address is refused like one', async () => {
+  const { exitCode, stdout, stderr } = await rehearse(BLIND, [], {
+    ADIT_COORDINATOR_URL: 'elsewhere',
+  });
+  expect(stdout + stderr).toContain('The settings name the coordinator elsewhere');
+  expect(exitCode).toBe(2);
+});
+
+test('what is in the way of a rehearsal file is named', async () => {
+  const file = path.join(folder, 'blocked.yaml');
+  await copyFile(BLIND, file);
+  await symlink(path.join(folder, 'gone'), path.join(folder, 'blocked.rehearse.yaml'));
+  const { exitCode, stdout, stderr } = await rehearse(file, []);
+  expect(stdout + stderr).toContain('blocked.rehearse.yaml cannot be written: EEXIST.');
+  expect(exitCode).toBe(1);
 });
