@@ -83,6 +83,15 @@ test('a run is right only if its fault happened, and broken if it could not be p
   expect(verdicts).toEqual({ [LOST]: 'right', [KILLED]: 'missed', [SERVER]: 'broken' });
 });
 
+test("a rule of the author's own that is broken is wrong as any other", async () => {
+  const broken = [{ rule: 'mine', message: 'It is not so.' }];
+  const { verdicts, shortest } = await run([`${KILLED}+${LOST}`], (text) =>
+    text.includes(LOST) ? { broken } : {},
+  );
+  expect(verdicts).toEqual({ [`${KILLED}+${LOST}`]: 'wrong' });
+  expect(shortest).toEqual([LOST]);
+});
+
 test('what is wrong counts although a fault did not happen', async () => {
   const { verdicts } = await run([LOST], () => ({
     facts: { ...FACTS, end: null },
