@@ -88,9 +88,8 @@ const untilStarted = (...names: string[]): Promise<void> =>
   expect.poll(started, { timeout: 60_000 }).toEqual(expect.arrayContaining(names));
 
 async function begin(build: Build, file: string): Promise<string> {
-  const { runId } = await build.json(
-    ...['run', path.join(folder, file), '--input', `folder=${folder}`, '--detach'],
-  );
+  const given = `folder=${folder}`;
+  const { runId } = await build.json('run', path.join(folder, file), '--input', given, '--detach');
   return String(runId);
 }
 

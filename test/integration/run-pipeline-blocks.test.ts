@@ -187,12 +187,21 @@ test('a list goes on beside a failed item, a call takes its inputs, a condition 
       },
       maxCachedWorkflows: 0,
     },
-    async ({ handle }) => {
+    async ({ handle, start }) => {
       expect(await handle.result()).toMatchObject({
         status: 'stopped',
         error: { code: 'STOPPED', message: 'One has failed.' },
       });
       expect(counts).toEqual([1]);
+      // What a newer build has made it does not begin.
+      const newer = await start({ ...plan, irVersion: 2 as 1 });
+      await expect(newer.result()).rejects.toMatchObject({
+        cause: {
+          type: 'PLAN_VERSION_UNKNOWN',
+          message: 'This worker interprets plans of version 1, not 2.',
+        },
+      });
+      expect(await activityIds(newer)).toEqual([]);
     },
   );
 });

@@ -116,11 +116,12 @@ const CONSTRUCTS: {
 
 const OPTIONS: Members<StepOptions> = {
   timeoutMs: 'present',
-  attemptTimeoutMs: 'present',
+  // Numbers in a command, which replay does not look at.
+  attemptTimeoutMs: null,
+  gpus: null,
   heartbeatMs: 'present',
   retry: 'present',
   onFailure: ['ask'],
-  gpus: 'present',
 };
 
 const CATCH: Members<CatchClause> = { errors: 'present', as: 'present', steps: 'present' };
@@ -177,10 +178,10 @@ const CARRIED: Members<CarriedOver> = {
   queue: 'present',
 };
 
-function missing<T extends object>(
+function missing(
   name: string,
   members: { readonly [member: string]: Wanted | null },
-  ones: readonly T[],
+  ones: readonly object[],
 ): string[] {
   return Object.entries(members).flatMap(([member, wanted]) => {
     const values = ones.map((one) => (one as { readonly [key: string]: unknown })[member]);

@@ -15,6 +15,7 @@ import {
   type WorkflowBundleWithSourceMap,
 } from '@temporalio/worker';
 import { beforeAll, describe, expect, test } from 'vitest';
+import type { RunArgs } from '../../workflows/contract.js';
 import { bundleOfWorkingTree } from '../support/workflow-bundle.js';
 
 const folder = fileURLToPath(new URL('histories', import.meta.url));
@@ -49,6 +50,24 @@ function workflowIdOf(text: string): string {
   return events[0]?.workflowExecutionStartedEventAttributes?.workflowId ?? '';
 }
 
+const WALKS = 'run-pipeline.v1.walks-conditions-branches-try-and-stop-as-they-nest.json';
+const PARTS = 'run-pipeline.v1.run-two-deep-as-the-run-that-they-are-a-part-of-and-give-the.json';
+
+/** The same history, of a plan whose third step is gone. */
+function withoutThirdStep(text: string): string {
+  const history = JSON.parse(text) as {
+    events: Array<{
+      workflowExecutionStartedEventAttributes: { input: { payloads: [{ data: string }] } };
+    }>;
+  };
+  const [payload] = history.events[0]?.workflowExecutionStartedEventAttributes.input.payloads ?? [];
+  if (payload === undefined) throw new Error('The history does not begin with its arguments.');
+  const args = JSON.parse(Buffer.from(payload.data, 'base64').toString('utf8')) as RunArgs;
+  const plan = { ...args.plan, steps: args.plan.steps.filter((_step, index) => index !== 2) };
+  payload.data = Buffer.from(JSON.stringify({ ...args, plan })).toString('base64');
+  return JSON.stringify(history);
+}
+
 describe('recorded histories', () => {
   test('are there', () => {
     expect(names.length).toBeGreaterThanOrEqual(14);
@@ -58,11 +77,14 @@ describe('recorded histories', () => {
     await replay(readHistory(name));
   });
 
-  test('one that was tampered with does not', async () => {
-    const text = readHistory(
-      'run-pipeline.v1.walks-conditions-branches-try-and-stop-as-they-nest.json',
-    );
-    const tampered = text.replaceAll('"activityId": "[2]/body"', '"activityId": "[2]/other"');
+  test.each([
+    ['under another id', WALKS, (text: string) => text.replaceAll('"[2]/body"', '"[2]/other"')],
+    ['of another type', WALKS, (text: string) => text.replaceAll('"test.step"', '"test.other"')],
+    ['that is a part of the run', PARTS, (text: string) => text.replaceAll('/outer"', '/other"')],
+    ['that the plan does not have', WALKS, withoutThirdStep],
+  ])('one that was tampered with does not: a step %s', async (_how, name, tamper) => {
+    const text = readHistory(name);
+    const tampered = tamper(text);
     expect(tampered).not.toBe(text);
     await expect(replay(tampered)).rejects.toThrow(/ondeterminism/i);
   });
