@@ -62,6 +62,11 @@ export function isRead({ route }: OfRequest): boolean {
   return /^(GET|HEAD) /.test(route);
 }
 
+/** True for a request that no step type makes: a counting route is asked by commands of the pipeline alone. */
+export function isOfCommand(boundary: Boundary): boolean {
+  return boundary.kind !== 'record' && boundary.route === 'POST /effects/:name';
+}
+
 /** Paths of the steps that act on the outside: those with an audit. */
 export function effectPaths(boundaries: readonly Boundary[]): ReadonlySet<string> {
   return new Set(

@@ -148,6 +148,23 @@ describe('right outcomes', () => {
     ).toEqual(['right_end']);
   });
 
+  test('a command that fails is right only where the fault met a request of its own', () => {
+    const end = { end: { status: 'failed', code: 'PROGRAM_FAILED' }, submissions: [] } as const;
+    const route = 'coordinator:POST:/effects/:name:1';
+    for (const text of [`drop_reply@reply:${route}`, `unavailable@request:${route}`])
+      expect(check(end, of(text))).toEqual([]);
+    expect(check(end, LOST)).toEqual(['right_end']);
+    expect(check(end, of('restart_server@record:ended:trained:1'))).toEqual(['right_end']);
+    expect(check(end, KILLED)).toEqual([]);
+  });
+
+  test('what its commands do has as many names as without a fault, fewer only where it ends otherwise', () => {
+    expect(check({ counted: { once: 1, again: 1 } }, LOST)).toEqual(['right_effects']);
+    expect(check({ counted: {} }, LOST)).toEqual(['right_effects']);
+    const end = { status: 'failed', code: 'CLAIM_EXPIRED' } as const;
+    expect(check({ end, submissions: [], counted: {} }, EXPIRED)).toEqual([]);
+  });
+
   test('a run that ends well has submitted as often as without a fault', () => {
     expect(check({ submissions: [] }, LOST)).toEqual(['right_submissions']);
     expect(check({ submissions: [SUBMISSION!, SUBMISSION!] }, EXPIRED)).toEqual([

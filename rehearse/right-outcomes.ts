@@ -2,15 +2,18 @@
  * Which outcomes are right after each class of fault, measured against the run without one. This table is what a
  * rehearsal promises: change it only after a review, with the reason in `why`.
  */
+import { isOfCommand } from './boundary.js';
 import type { FaultClass } from './fault.js';
 import { FAULTS } from './fault.js';
 import type { RunEnd, RunFacts } from './facts.js';
 import type { Violation } from './invariants.js';
-import type { Schedule } from './schedule.js';
+import type { Placement, Schedule } from './schedule.js';
 
 interface RightOutcome {
   /** Ends that are right besides that of the run without a fault. */
   readonly ends: readonly RunEnd[];
+  /** Ends that are right too where the fault met a request of the pipeline's own command. */
+  readonly commandEnds?: readonly RunEnd[];
   /**
    * Most starts of programs beyond those of the run without a fault, where those that failed by themselves do not
    * count; null: as many as it takes.
@@ -23,21 +26,23 @@ interface RightOutcome {
 
 const failed = (code: string): RunEnd => ({ status: 'failed', code });
 
-/** Of a command that itself asks the other side, and has no tries left. */
+/** Of a program that has ended with another status than 0, and whose step has no tries left. */
 const COMMAND_FAILED = failed('PROGRAM_FAILED');
 
 export const RIGHT_OUTCOMES: { readonly [C in FaultClass]: RightOutcome } = {
   lost: {
-    ends: [COMMAND_FAILED],
+    ends: [],
+    commandEnds: [COMMAND_FAILED],
     moreStarts: 0,
     moreClaims: 0,
-    why: 'What was lost is looked up, and only what is certainly not there is done again.',
+    why: 'What was lost is looked up, and only what is certainly not there is done again. A command that asks the other side itself is not looked after: it may have no tries left.',
   },
   refused: {
-    ends: [COMMAND_FAILED],
+    ends: [],
+    commandEnds: [COMMAND_FAILED],
     moreStarts: 0,
     moreClaims: 0,
-    why: 'Nothing was done: it is asked again later.',
+    why: 'Nothing was done: it is asked again later. A command does so within the tries of its step only.',
   },
   ended: {
     ends: [],
@@ -49,7 +54,7 @@ export const RIGHT_OUTCOMES: { readonly [C in FaultClass]: RightOutcome } = {
     ends: [],
     moreStarts: 1,
     moreClaims: 0,
-    why: 'A program that runs goes on without its host. One that waits for the word to begin never ran: its next start does.',
+    why: 'A program that runs goes on without its host. One that waits for the word to begin never ran: it has a start on the disk, and the next one runs. At most one program waits for the word of a host, so that one more start is all.',
   },
   program: {
     ends: [COMMAND_FAILED],
@@ -58,10 +63,11 @@ export const RIGHT_OUTCOMES: { readonly [C in FaultClass]: RightOutcome } = {
     why: 'It starts again if its step has tries left, from its checkpoint; else the run fails before it claims.',
   },
   restarted: {
-    ends: [COMMAND_FAILED],
+    ends: [],
+    commandEnds: [COMMAND_FAILED],
     moreStarts: 0,
     moreClaims: 0,
-    why: 'The other side has kept what it stored; a request under way counts as lost.',
+    why: 'The other side has kept what it stored; a request under way counts as lost, that of a command too.',
   },
   late: {
     ends: [],
@@ -95,17 +101,24 @@ export const OUTCOME_RULES = [
   'right_submissions',
   'right_claims',
   'right_starts',
+  'right_effects',
 ] as const;
 
 /** What is wrong with the outcome of a run, by the table. `without` is the run without a fault. */
 export function checkOutcome(facts: RunFacts, without: RunFacts, schedule: Schedule): Violation[] {
-  const rows = schedule.map(({ fault }) => RIGHT_OUTCOMES[FAULTS[fault].class]);
+  const rows = schedule.map(rowOf);
   return [
     ...checkEnd(facts, without, rows),
     ...checkSubmissions(facts, without),
     ...checkClaims(facts, without, rows),
     ...checkStarts(facts, without, rows),
+    ...checkCounted(facts, without),
   ];
+}
+
+function rowOf({ fault, boundary }: Placement): RightOutcome {
+  const row: RightOutcome = RIGHT_OUTCOMES[FAULTS[fault].class];
+  return isOfCommand(boundary) ? { ...row, ends: [...row.ends, ...(row.commandEnds ?? [])] } : row;
 }
 
 type Rows = readonly RightOutcome[];
@@ -144,6 +157,15 @@ function checkStarts(facts: RunFacts, without: RunFacts, rows: Rows): Violation[
   if (starts <= most) return [];
   const message = `Programs that did not fail were started ${starts} times; right is at most ${most}.`;
   return [{ rule: 'right_starts', message }];
+}
+
+/** Of what the pipeline's own commands have done: as many names. That one was done twice is said by `acts_once`. */
+function checkCounted(facts: RunFacts, without: RunFacts): Violation[] {
+  const done = Object.keys(facts.counted).length;
+  const right = Object.keys(without.counted).length;
+  const ended = facts.end !== null && without.end !== null && sameEnd(facts.end, without.end);
+  if (done === right || (!ended && done < right)) return [];
+  return [{ rule: 'right_effects', message: `${done} things were done; right is ${right}.` }];
 }
 
 function countStarts({ programs }: RunFacts): number {

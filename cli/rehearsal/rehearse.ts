@@ -1,7 +1,4 @@
 /** `adit rehearse FILE`: the crash sweep of a pipeline, on a local network of its own. */
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import type { Settings } from '../../adapters/settings/settings.js';
 import { formatDuration } from '../../core/duration.js';
 import { boundariesOf, type Boundary } from '../../rehearse/boundary.js';
@@ -16,21 +13,18 @@ import {
   scheduleText,
   type Schedule,
 } from '../../rehearse/schedule.js';
-import { brokenRules } from '../../testing/rehearsal-rules.js';
 import type { RehearseOptions } from '../commands/rehearse.js';
 import { CliFailure, EXIT, type ExitCode } from '../failure.js';
 import { listenForInterruption } from '../interruption.js';
-import { bindPlan, loadPipeline } from '../load-plan.js';
+import { loadPipeline } from '../load-plan.js';
 import { clean, note, print, printJson } from '../output.js';
 import { ownName } from '../own-name.js';
 import { readSettings } from '../session.js';
-import { impatientPlan } from './impatient-plan.js';
 import { playFromEffects, playSchedule, type Played, type PlayOptions } from './play.js';
-import { inputsFor, readRehearsalFile, rehearsalFileOf, standInState } from './rehearsal-file.js';
+import { readRehearsalFile, rehearsalFileOf } from './rehearsal-file.js';
 import { writeSkeleton } from './skeleton.js';
 import { printFound, printFoundJson } from './report.js';
-import { startRehearsalServer } from './server.js';
-import { createSitePool } from './site-pool.js';
+import { openStage } from './stage.js';
 import { sweep, type Judged } from './sweep.js';
 
 /** Returns 0 when every outcome was right, 1 when one was not or could not be had, 2 for what cannot be rehearsed. */
@@ -52,28 +46,11 @@ export async function rehearse(file: string, options: RehearseOptions): Promise<
   refuseRealNetwork(settings);
   const interruption = listenForInterruption(() => 'The rehearsal is left; nothing of it stays.');
   const { signal } = interruption;
-  const folder = await mkdtemp(path.join(tmpdir(), 'adit-rehearsal-'));
   try {
-    const server = await startRehearsalServer({
-      folder,
-      cacheDir: settings.cacheDir,
-      env: process.env,
-      onProgress: note,
-      signal,
-    });
-    const sites = createSitePool(folder, { env: process.env, server: server.choice, signal });
+    const { cacheDir } = settings;
+    const stage = await openStage({ cacheDir, env: process.env, onProgress: note, signal });
     try {
-      const playing: PlayOptions = {
-        sites,
-        server: server.choice,
-        restartServer: () => server.restart(),
-        bind: (network) =>
-          impatientPlan(bindPlan(loaded, inputsFor(rehearsal, network.coordinator), network)),
-        state: standInState(rehearsal),
-        checkRules: (run) => brokenRules(rehearsal.rules, rehearsal.names, run),
-        limitMs: rehearsal.limitMs,
-        signal,
-      };
+      const playing = stage.for(loaded, rehearsal);
       note('playing it once without a fault');
       const without = await playSchedule([], playing);
       refuseBadStart(without, file);
@@ -110,14 +87,12 @@ export async function rehearse(file: string, options: RehearseOptions): Promise<
       const isMissed = replay !== null && judged.some(({ verdict }) => verdict === 'missed');
       return isBad || isMissed ? EXIT.failed : EXIT.done;
     } finally {
-      await sites.close();
-      await server.stop();
+      await stage.close();
     }
   } catch (error) {
     throw signal.aborted ? signal.reason : error;
   } finally {
     interruption.dispose();
-    await rm(folder, { recursive: true, force: true, maxRetries: 5 });
   }
 }
 
