@@ -62,7 +62,8 @@ export class Abandonment {
     const interested = new Set<() => void>();
     this.#inScopes.set(scope, interested);
     scope.cancelRequested.catch(() => {
-      if (this.#isGiven) for (const tell of interested) tell();
+      // A scope that cannot be cancelled is told of the cancellation around it: what a `finally` does goes on.
+      if (this.#isGiven && scope.consideredCancelled) for (const tell of interested) tell();
     });
     return interested;
   }

@@ -291,16 +291,24 @@ test('a program that waits for a host is cancelled at once', async () => {
   );
 });
 
-test('abandonment before a cancellation holds for it', async () => {
+test('abandonment before a cancellation holds for it, and not for what its `finally` does', async () => {
   const host = makeHost();
+  // As in a plan from before `finally` had a limit.
+  const guard = planOf({
+    kind: 'try',
+    key: 'guard',
+    steps: [program('a')],
+    finally: [step('clean')],
+  });
   await runs.withRun(
-    { plan: planOf(program('a')), behaviour: nothing, activities: host.shared },
+    { plan: guard, behaviour: nothing, activities: host.shared },
     async ({ handle }) => {
-      await expect.poll(() => activityIds(handle), { timeout: 30_000 }).toContain('a');
+      await expect.poll(() => activityIds(handle), { timeout: 30_000 }).toContain('guard/a');
       await handle.signal(ABANDON_SIGNAL);
       await handle.cancel();
       await expect(handle.result()).rejects.toMatchObject({ cause: { name: 'CancelledFailure' } });
       expect(host.ended).toEqual([]);
+      expect((await activityIds(handle)).slice(1, -1)).toEqual(['guard/a', 'guard/finally/clean']);
     },
   );
 });

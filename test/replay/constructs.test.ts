@@ -116,12 +116,11 @@ const CONSTRUCTS: {
 
 const OPTIONS: Members<StepOptions> = {
   timeoutMs: 'present',
-  // Numbers in a command, which replay does not look at.
-  attemptTimeoutMs: null,
-  gpus: null,
+  attemptTimeoutMs: 'present',
   heartbeatMs: 'present',
   retry: 'present',
   onFailure: ['ask'],
+  gpus: 'present',
 };
 
 const CATCH: Members<CatchClause> = { errors: 'present', as: 'present', steps: 'present' };
