@@ -306,6 +306,12 @@ class ClaimWalk {
     const beside = step.branches.filter((branch) => !this.#touched.has(branch.step));
     const normal = all.map((one) => one.normal).reduce(together, flow.open === null ? START : flow);
     const isOpen = [flow, ...all.map((one) => one.normal)].some(({ open }) => open !== null);
+    // Whatever ends the block does so within its longest time, counted from its beginning or from a claim inside.
+    const atEnd = (one: Flow): Flow => {
+      if (one.open === null) return one;
+      const open = flow.open ?? { time: 0, spent: null };
+      return because(later({ ...one, open }, step, longestTime(step)), one.open.why);
+    };
     // What one branch leaves open another may close; until it does, any that runs beside can end the block.
     const atRisk = [
       ...(this.#isClosedAtOnce(null, exits, order, neededBy) ? [] : [flow]),
@@ -313,10 +319,12 @@ class ClaimWalk {
         ...(this.#isClosedAtOnce(at, exits, order, neededBy) ? [] : [one.normal]),
         ...(order.isAlone ? [] : [one.broken]),
       ]),
-    ].map((one) => because(one, one.open?.why ?? `when ${labelOf(step)} fails,`));
+    ].map((one) => because(atEnd(one), one.open?.why ?? `when ${labelOf(step)} fails,`));
+    // Behind a failure the others may go on.
+    const failed = all.map((one) => (step.fail === 'wait' ? atEnd(one.failed) : one.failed));
     return {
       normal: beside.length === 0 || !isOpen ? normal : later(normal, step, longestTime(step)),
-      failed: [...all.map((one) => one.failed), ...atRisk].reduce(join, NOWHERE),
+      failed: [...failed, ...atRisk].reduce(join, NOWHERE),
       broken: [...all.map((one) => one.broken), ...atRisk].reduce(join, NOWHERE),
     };
   }
