@@ -6,7 +6,6 @@ import {
   patchSchema,
   taskSchema,
   type Artifact,
-  type Candidate,
   type FileRef,
   type Patch,
   type Task,
@@ -14,9 +13,9 @@ import {
 import { canonicalJson } from '../core/canonical-json.js';
 import { StepError } from '../core/error.js';
 import { decideGate, type GateDecision } from '../core/gate.js';
-import type { GateCandidate, GateFacts } from '../core/gate-facts.js';
 import type { Json } from '../core/json.js';
 import type { Adapters } from './adapters.js';
+import { gateFactsOf, patchTextOf } from './gate-facts.js';
 import { defineStep } from './step-type.js';
 
 export const gateEvidence = defineStep({
@@ -93,34 +92,23 @@ export const gateEvidence = defineStep({
       task.competitionMode === 'centerless'
         ? (await adapters.coordinator.foreignIdeas(task.id, signal)).map(({ known }) => known.id)
         : [];
-    const facts: GateFacts = {
-      task,
-      baseline: toGateCandidate(baseline),
-      candidate: toGateCandidate(candidate),
-      patch: {
-        text: patchText,
-        sizeBytes: patch.file.sizeBytes,
-        commit: patch.commit,
-        tree: patch.tree,
-        paths: patch.paths,
+    const facts = gateFactsOf(
+      {
+        task,
+        baseline,
+        candidate,
+        patch,
+        patchText,
+        artifact,
+        artifactProblem: problem,
+        threshold,
+        summary,
+        proposedIdea,
+        implementedSubmissionId,
+        foreignIdeaIds,
       },
-      artifact: {
-        sha256: artifact.file.sha256,
-        sizeBytes: artifact.file.sizeBytes,
-        uri: artifact.uri,
-        problem,
-      },
-      secrets: [
-        ...findSecrets(adapters, 'patch', patchText ?? ''),
-        ...findSecrets(adapters, 'summary', summary),
-        ...findSecrets(adapters, 'proposed idea', proposedIdea ?? ''),
-      ],
-      threshold,
-      summary,
-      proposedIdea,
-      implementedSubmissionId,
-      foreignIdeaIds,
-    };
+      adapters.secretScanner,
+    );
 
     const decision = decideGate(facts);
     const statement = {
@@ -184,12 +172,7 @@ function textOrAbsent(text: string | undefined): string | undefined {
 /** The patch from the store, its digest compared; null when it is not UTF-8 or larger than the task allows. */
 async function readPatch({ store }: Adapters, patch: Patch, task: Task): Promise<string | null> {
   if (patch.file.sizeBytes > task.maxPatchBytes) return null;
-  const bytes = await store.read(patch.file);
-  try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
-  } catch {
-    return null;
-  }
+  return patchTextOf(await store.read(patch.file));
 }
 
 /** What is wrong with the published bytes now; null when nothing is, or nothing is published. */
@@ -207,23 +190,6 @@ async function fetchBack(
       return error.message.replace(/\.$/, '');
     throw error;
   }
-}
-
-function findSecrets(
-  { secretScanner }: Adapters,
-  where: string,
-  text: string,
-): GateFacts['secrets'][number][] {
-  return secretScanner.find(text).map(({ kind, line }) => ({ where, kind, line }));
-}
-
-function toGateCandidate({ measurement, artifact, workspace }: Candidate): GateCandidate {
-  return {
-    measurement,
-    artifactSha256: artifact.file.sha256,
-    commit: workspace.commit,
-    tree: workspace.tree,
-  };
 }
 
 /** Every failed check in one message: a person mends them together. */

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
+import { gateFactsOf, patchTextOf } from '../../activities/gate-facts.js';
 import type { BundleRecord } from '../../adapters/bundle/chain.js';
 import type { OpenBundle } from '../../adapters/bundle/read-bundle.js';
 import { createSecretScanner } from '../../adapters/secrets/secret-scanner.js';
@@ -9,11 +10,9 @@ import {
   passVerdictSchema,
   patchSchema,
   taskSchema,
-  type Candidate,
   type PassVerdict,
 } from '../../compiler/values.js';
 import { decideGate, type GateDecision } from '../../core/gate.js';
-import type { GateCandidate, GateFacts } from '../../core/gate-facts.js';
 import { isJsonObject, type Json, type JsonObject } from '../../core/json.js';
 import {
   canonical,
@@ -108,39 +107,27 @@ async function decideAgain(bundle: OpenBundle, report: Report): Promise<GateDeci
   const { task, baseline, candidate, patch, artifact, threshold, foreignIdeaIds } = evidence;
   if (task === undefined || evidence.artifactProblem === undefined)
     throw new CheckEnd('not made', 'the report is of a build that kept less than it decided on');
-  const text =
-    patch.file.sizeBytes > task.maxPatchBytes ? null : decode(await readPatch(bundle, patch.file));
-  const scanner = createSecretScanner();
-  const find = (where: string, found: string): GateFacts['secrets'][number][] =>
-    scanner.find(found).map(({ kind, line }) => ({ where, kind, line }));
-  return decideGate({
-    task,
-    baseline: toGateCandidate(baseline),
-    candidate: toGateCandidate(candidate),
-    patch: {
-      text,
-      sizeBytes: patch.file.sizeBytes,
-      commit: patch.commit,
-      tree: patch.tree,
-      paths: patch.paths,
-    },
-    artifact: {
-      sha256: artifact.file.sha256,
-      sizeBytes: artifact.file.sizeBytes,
-      uri: artifact.uri,
-      problem: evidence.artifactProblem,
-    },
-    secrets: [
-      ...find('patch', text ?? ''),
-      ...find('summary', statement.summary),
-      ...find('proposed idea', statement.proposedIdea ?? ''),
-    ],
-    threshold,
-    summary: statement.summary,
-    proposedIdea: statement.proposedIdea,
-    implementedSubmissionId: statement.implementedSubmissionId,
-    foreignIdeaIds,
-  });
+  const patchText =
+    patch.file.sizeBytes > task.maxPatchBytes
+      ? null
+      : patchTextOf(await readPatch(bundle, patch.file));
+  return decideGate(
+    gateFactsOf(
+      {
+        ...statement,
+        task,
+        baseline,
+        candidate,
+        patch,
+        patchText,
+        artifact,
+        artifactProblem: evidence.artifactProblem,
+        threshold,
+        foreignIdeaIds,
+      },
+      createSecretScanner(),
+    ),
+  );
 }
 
 /** Far more than a task allows: to search a stranger's text for mnemonics takes a minute for each few megabytes. */
@@ -155,23 +142,6 @@ async function readPatch(
   if (bytes.length !== file.sizeBytes)
     throw failed(`the patch has ${bytes.length} bytes, not ${file.sizeBytes}`);
   return bytes;
-}
-
-function decode(bytes: Buffer): string | null {
-  try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
-  } catch {
-    return null;
-  }
-}
-
-function toGateCandidate({ measurement, artifact, workspace }: Candidate): GateCandidate {
-  return {
-    measurement,
-    artifactSha256: artifact.file.sha256,
-    commit: workspace.commit,
-    tree: workspace.tree,
-  };
 }
 
 /** By name and result: a later build may word its reasons otherwise. */
