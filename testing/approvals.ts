@@ -8,7 +8,7 @@ import { printFields, readFields, type AnswerField } from '../core/answer-fields
 import { evaluateTemplate, ExpressionError } from '../core/evaluate.js';
 import { isJsonObject, type Json, type JsonObject } from '../core/json.js';
 import type { ApproveStep } from '../core/plan.js';
-import { readScripts, type Reading } from './outcomes.js';
+import { findStep, readScripts, type Reading } from './outcomes.js';
 import { kindOf } from './step-names.js';
 import { valueScope } from './step-outputs.js';
 import type { AnswerTurn, ApprovalScript } from './test-file.js';
@@ -35,15 +35,13 @@ export function readApprovals(
 }
 
 function findApproval(
-  { key, keyRange }: Entry,
-  { names, diagnostics }: Reading,
+  entry: Entry,
+  reading: Reading,
 ): (Asked & { readonly pattern: string }) | null {
-  const found = names.find(key);
-  if (found === null) {
-    const message = `the pipeline has no step \`${key}\``;
-    diagnostics.add('NAME_UNKNOWN', keyRange, message, names.hint(key));
-    return null;
-  }
+  const { key, keyRange } = entry;
+  const { names, diagnostics } = reading;
+  const found = findStep(entry, reading);
+  if (found === null) return null;
   const { step } = found.named;
   if (step?.kind === 'approve') return { step, pattern: found.pattern };
   const approvals = names.all.flatMap((one) =>

@@ -105,21 +105,28 @@ export function readScripts<Of, Turn>(
   });
 }
 
-function findTarget(
+/** The step that a key names; null, and told, when the pipeline has none. */
+export function findStep(
   { key, keyRange }: Entry,
-  what: 'steps' | 'decisions',
-  { names, signatures, diagnostics }: Reading,
-): Found<Target> | null {
+  { names, diagnostics }: Pick<Reading, 'names' | 'diagnostics'>,
+): ReturnType<StepNames['find']> {
   const found = names.find(key);
   if (found === null) {
-    diagnostics.add(
-      'NAME_UNKNOWN',
-      keyRange,
-      `the pipeline has no step \`${key}\``,
-      names.hint(key),
-    );
-    return null;
+    const message = `the pipeline has no step \`${key}\``;
+    diagnostics.add('NAME_UNKNOWN', keyRange, message, names.hint(key));
   }
+  return found;
+}
+
+function findTarget(
+  entry: Entry,
+  what: 'steps' | 'decisions',
+  reading: Reading,
+): Found<Target> | null {
+  const { key, keyRange } = entry;
+  const { signatures, diagnostics } = reading;
+  const found = findStep(entry, reading);
+  if (found === null) return null;
   const { named, pattern } = found;
   const { step } = named;
   const signature = step?.kind === 'step' ? signatures.get(step.uses) : undefined;

@@ -12,7 +12,7 @@ import { isJsonObject, type JsonObject } from '../core/json.js';
 import { jsonSizeBytes } from '../core/json-size.js';
 import type { ApproveStep, PlanStep } from '../core/plan.js';
 import { MAX_OUTPUT_BYTES } from '../core/run-state.js';
-import type { Reading } from './outcomes.js';
+import { findStep, type Reading } from './outcomes.js';
 import { kindOf, type NamedStep } from './step-names.js';
 import { readOutputs, valueScope } from './step-outputs.js';
 import { findExpression } from './test-inputs.js';
@@ -81,17 +81,11 @@ interface Named extends NamedStep {
   readonly step: PlanStep;
 }
 
-function findNamed({ key, keyRange }: Entry, { names, diagnostics }: Reading): Named | null {
-  const found = names.find(key);
-  if (found === null) {
-    diagnostics.add(
-      'NAME_UNKNOWN',
-      keyRange,
-      `the pipeline has no step \`${key}\``,
-      names.hint(key),
-    );
-    return null;
-  }
+function findNamed(entry: Entry, reading: Reading): Named | null {
+  const { key, keyRange } = entry;
+  const { names, diagnostics } = reading;
+  const found = findStep(entry, reading);
+  if (found === null) return null;
   const { step, turns } = found.named;
   const [block] = turns;
   if (step !== null && block === undefined) return { ...found.named, step };
