@@ -128,10 +128,14 @@ async function readParts(evidence: Evidence, view: RunView): Promise<[string, Js
     const part = await evidence.readPart(view.runId, name).catch(() => null);
     if (part === null) continue;
     found.push([name, part]);
-    const steps = part['steps'];
-    if (Array.isArray(steps)) wanted.push(...partsOf(steps as unknown as RunView['steps']));
+    wanted.push(...partsOf(stepsIn(part)));
   }
   return found.sort(([a], [b]) => compare(a, b));
+}
+
+/** The steps of a part's recorded view. */
+function stepsIn({ steps }: JsonObject): RunView['steps'] {
+  return Array.isArray(steps) ? (steps as unknown as RunView['steps']) : [];
 }
 
 function partsOf(steps: RunView['steps']): string[] {
@@ -151,9 +155,9 @@ async function readSteps(
 ): Promise<JsonObject[]> {
   const steps = new Map<string, JsonObject>();
   const statusOf = new Map(
-    [view.steps, ...parts.map(([, part]) => part['steps'] as unknown as RunView['steps'])]
-      .filter((listed) => Array.isArray(listed))
-      .flatMap((listed) => listed.map(({ path, status }) => [path, status] as const)),
+    [view.steps, ...parts.map(([, part]) => stepsIn(part))].flatMap((listed) =>
+      listed.map(({ path, status }) => [path, status] as const),
+    ),
   );
   for (const runId of [...(await earlierRuns(evidence, view)), view.runId]) {
     for (const step of await evidence.readSteps(runId)) {
