@@ -130,6 +130,12 @@ async function prove(
   return rewardProofSchema.parse(proof);
 }
 
+async function waitingOf(promise: Promise<unknown>): Promise<NotYet> {
+  const outcome = await promise.catch((error: unknown) => error);
+  if (!(outcome instanceof NotYet)) throw new Error(`not waiting but ${String(outcome)}`);
+  return outcome;
+}
+
 async function failureOf(promise: Promise<unknown>): Promise<StepError> {
   const outcome = await promise.then(
     (value) => value,
@@ -195,8 +201,7 @@ test('as long as no package is published it waits, longer each time, up to ten m
   routes.set('/epochs', '{"epochs":[],"default_epoch":null}');
   const waits: number[] = [];
   for (const attempt of [1, 2, 5, 10, 17, 1_000]) {
-    const outcome = await prove({ attempt }).catch((error: unknown) => error);
-    if (!(outcome instanceof NotYet)) throw new Error(`not waiting but ${String(outcome)}`);
+    const outcome = await waitingOf(prove({ attempt }));
     expect(outcome.code).toBe('PROOF_NOT_PUBLISHED');
     expect(outcome.message).toBe(`The Pool has published no claim package for ${HOTKEY} yet.`);
     waits.push(outcome.afterMs);
@@ -303,20 +308,17 @@ test('without a pinned recipient nothing is asked', async () => {
   expect(failure.message).toBe('No recipient is pinned.');
 });
 
-test('a Pool that answers HTML is not understood', async () => {
+test('a page in place of the reply, or half of it, is waited out', async () => {
   routes.set('/epochs', '<html>maintenance</html>');
-  const failure = await failureOf(prove());
-  expect(failure.code).toBe('POOL_REPLY_INVALID');
-  expect(failure.message).toContain('it is not JSON but "<html>maintenance</html>"');
+  const waiting = await waitingOf(prove());
+  expect(waiting.code).toBe('POOL_UNAVAILABLE');
+  expect(waiting.message).toContain('what is not JSON but "<html>maintenance</html>"');
 });
 
 test('a Pool that is down is waited for: an outage in days of polling ends no round', async () => {
-  const failure = await prove({ env: { ADIT_POOL_URL: 'http://127.0.0.1:1' } }).catch(
-    (error: unknown) => error,
-  );
-  if (!(failure instanceof NotYet)) throw new Error(`no NotYet but ${String(failure)}`);
-  expect(failure.code).toBe('POOL_UNAVAILABLE');
-  expect(failure.message).toBe(
+  const waiting = await waitingOf(prove({ env: { ADIT_POOL_URL: 'http://127.0.0.1:1' } }));
+  expect(waiting.code).toBe('POOL_UNAVAILABLE');
+  expect(waiting.message).toBe(
     'http://127.0.0.1:1/claims/epochs cannot be reached: the connection is refused (ECONNREFUSED).',
   );
 });

@@ -111,7 +111,8 @@ async function look<Value>(
   } catch (error) {
     if (!(error instanceof StepError) || !STEP_ERRORS[error.code].retryable) throw error;
     progress({ waitingFor: error.code });
-    throw new NotYet(error.code, error.message, waitMs(attempt));
+    const { code, message, hint } = error;
+    throw new NotYet(code, hint === undefined ? message : `${message} ${hint}`, waitMs(attempt));
   }
 }
 

@@ -118,12 +118,20 @@ test.each([
 
 test.each([
   [
-    'HTML',
+    'a page of a proxy',
     '<html><body>Welcome</body></html>',
-    /it is not JSON but "<html><body>Welcome<\/body><\/html>"/,
+    /what is not JSON but "<html><body>Welcome<\/body><\/html>"/,
   ],
-  ['half of its JSON', '{"epochs":[1', /it is not JSON but/],
-  ['JSON nested without end', '['.repeat(500_000), /it is not JSON but/],
+  ['half of its JSON', '{"epochs":[1', /what is not JSON but "{\\"epochs\\":\[1"/],
+  ['JSON nested without end', '['.repeat(500_000), /what is not JSON but/],
+])('a Pool in whose place %s answers is asked again', async (_what, answer, message) => {
+  const { pool } = await servePool({ '/claims/epochs': answer });
+  const failure = await failureOf(pool.newestPackage(HOTKEY, signal));
+  expect(failure.code).toBe('POOL_UNAVAILABLE');
+  expect(failure.message).toMatch(message);
+});
+
+test.each([
   ['no list', '{"epochs":7}', /it has no list `epochs`/],
   ['an epoch that is no u64', '{"epochs":[1.5]}', /an epoch of its list is not a u64/],
   ['more than a MiB', `{"epochs":[${'1,'.repeat(600_000)}1]}`, /at most 1048576 bytes are read/],

@@ -49,6 +49,7 @@ export interface Pool {
 const MAX_EPOCHS = 20;
 const MAX_BODY_BYTES = 1024 * 1024;
 const TIMEOUT_MS = 30_000;
+const ADDRESS_HINT = 'Is ADIT_POOL_URL the root of the Pool, without /claims?';
 /** Our assumption, like the member of the root: the names of the contract's own `Epoch` record. */
 const LEAF_COUNT_MEMBER = 'num_of_leaves';
 
@@ -88,7 +89,12 @@ export function createPool(settings: Pick<Settings, 'poolUrl' | 'poolRootMember'
     try {
       return { value: parseLossless(text), text };
     } catch {
-      throw invalid(address, `it is not JSON but ${JSON.stringify(text.slice(0, 60))}`);
+      // Half of a reply, or the page of a proxy: what lies between is in the way, and the Pool has said nothing.
+      throw new StepError(
+        'POOL_UNAVAILABLE',
+        `${address} answered what is not JSON but ${JSON.stringify(text.slice(0, 60))}.`,
+        { hint: ADDRESS_HINT },
+      );
     }
   }
 
@@ -190,9 +196,7 @@ function invalid(address: string, what: string): StepError {
   return new StepError(
     'POOL_REPLY_INVALID',
     `The Pool's reply to ${address} cannot be used: ${what}.`,
-    {
-      hint: 'Is ADIT_POOL_URL the root of the Pool, without /claims?',
-    },
+    { hint: ADDRESS_HINT },
   );
 }
 
@@ -211,7 +215,7 @@ function toStepError(failure: HttpFailure): StepError {
     );
   }
   return new StepError('POOL_REPLY_INVALID', failure.message, {
-    hint: 'Is ADIT_POOL_URL the root of the Pool, without /claims?',
+    hint: ADDRESS_HINT,
     cause: failure,
   });
 }
