@@ -67,6 +67,14 @@ describe('the boundary', () => {
     given: StepCall = call(),
     kind: { program?: true; effect?: true } = {},
   ): Promise<unknown> {
+    return stepOf(body, kind)(given);
+  }
+
+  /** One worker's: it remembers what it has recorded. */
+  function stepOf(
+    body: (context: StepContext) => Promise<{ n: number; text?: string }>,
+    kind: { program?: true; effect?: true } = {},
+  ): (given: StepCall) => Promise<unknown> {
     const stepType = defineStep({
       name: 'test.step',
       summary: 'Does what a test says.',
@@ -79,8 +87,8 @@ describe('the boundary', () => {
       run: (_input, context) => body(context),
     });
     const step = createActivities([stepType], rig.adapters)['test.step'];
-    const argument = given as never;
-    return asyncLocalStorage.run(activity as unknown as Context, async () => step?.(argument));
+    return (given) =>
+      asyncLocalStorage.run(activity as unknown as Context, async () => step?.(given as never));
   }
 
   it('hands a step error to the interpreter: its code, its hint, and never to be retried here', async () => {
@@ -215,6 +223,27 @@ describe('the boundary', () => {
       type: 'SUBMISSION_UNDECIDED',
       nonRetryable: true,
     });
+  });
+
+  it('records what is waited for once, however often it is looked at, and how it has ended', async () => {
+    const looks = ['no', 'no', 'not now', 'no'];
+    const step = stepOf(async () => {
+      const message = looks.shift();
+      if (message !== undefined) throw new NotYet('EFFECTS_HELD', message, 10);
+      return { n: 1 };
+    });
+    while (looks.length > 0) await step(call()).catch(() => null);
+    await step(call());
+    const file = path.join(rig.adapters.evidence.directory('run-1'), 'steps.jsonl');
+    const lines = readFileSync(file, 'utf8')
+      .split('\n')
+      .filter((line) => line !== '');
+    expect(
+      lines.map((line) => {
+        const { status, waitingFor } = JSON.parse(line) as { [name: string]: unknown };
+        return waitingFor ?? status;
+      }),
+    ).toEqual(['no', 'not now', 'no', 'succeeded']);
   });
 
   it('gives the reason of a cancellation, whatever a step made of it', async () => {

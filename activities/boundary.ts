@@ -19,6 +19,7 @@ import type { RunView } from '../core/run-view.js';
 import type { StepCall } from '../core/step-call.js';
 import type { Plan } from '../core/plan.js';
 import type { Adapters } from './adapters.js';
+import { StepRecorder, type Standing } from './step-recorder.js';
 import type { StepContext, StepType } from './step-type.js';
 
 /**
@@ -44,9 +45,10 @@ export function createActivities(
   stepTypes: readonly StepType[],
   adapters: Adapters,
 ): Record<string, Activity> {
+  const recorder = new StepRecorder(adapters.evidence);
   const activities: Record<string, Activity> = {};
   for (const stepType of stepTypes) {
-    activities[stepType.name] = (call: StepCall) => runStep(stepType, call, adapters);
+    activities[stepType.name] = (call: StepCall) => runStep(stepType, call, adapters, recorder);
   }
   return activities;
 }
@@ -75,16 +77,16 @@ export function createRecordActivity(
       await adapters.evidence.writePart(view.runId, of.part, view);
       return { evidence };
     }
-    await adapters.evidence.writePlan(view.runId, of.plan);
-    await adapters.evidence.writeRun(view.runId, view);
-    try {
-      const { root } = await adapters.bundles.seal({ view, plan: of.plan });
-      return { evidence, bundle: root };
-    } catch (error) {
-      // The end is recorded; to wait for the bundle would hold up whoever waits for the end.
-      log.warn('The bundle of the run could not be written.', { reason: errorMessage(error) });
-      return { evidence };
-    }
+    const [bundle] = await Promise.all([
+      adapters.bundles.seal({ view, plan: of.plan }).catch((error: unknown) => {
+        // The end is recorded; to wait for the bundle would hold up whoever waits for the end.
+        log.warn('The bundle of the run could not be written.', { reason: errorMessage(error) });
+        return null;
+      }),
+      adapters.evidence.writeRun(view.runId, view),
+      adapters.evidence.writePlan(view.runId, of.plan),
+    ]);
+    return { evidence, ...(bundle === null ? {} : { bundle: bundle.root }) };
   };
 }
 
@@ -92,6 +94,7 @@ async function runStep(
   stepType: StepType,
   call: StepCall,
   adapters: Adapters,
+  recorder: StepRecorder,
 ): Promise<JsonObject> {
   const activity = Context.current();
   const { info, cancellationSignal: signal } = activity;
@@ -104,23 +107,22 @@ async function runStep(
       ? info.scheduledTimestampMs + info.scheduleToCloseTimeoutMs
       : null;
   const inputSha256 = createHash('sha256').update(canonicalJson(call.input)).digest('hex');
-  const begun = setTimeout(() => record({ status: 'running' }), RECORD_AFTER_MS);
-  const record = (end: object): void => {
+  // What it waits for is on record already: this is a look, not its beginning.
+  const begun = setTimeout(() => {
+    if (!recorder.isKnown(call)) record({ status: 'running' });
+  }, RECORD_AFTER_MS);
+  const record = (standing: Standing): void => {
     clearTimeout(begun);
-    try {
-      adapters.evidence.writeStep(call.runId, call.path, {
-        path: call.path,
-        uses: stepType.name,
-        start: call.start,
-        attempt: info.attempt,
-        worker: process.pid,
-        inputSha256,
-        startedAt,
-        ...end,
-      });
-    } catch (error) {
-      log.warn('The evidence of a step could not be written.', { reason: errorMessage(error) });
-    }
+    recorder.write(call, {
+      path: call.path,
+      uses: stepType.name,
+      start: call.start,
+      attempt: info.attempt,
+      worker: process.pid,
+      inputSha256,
+      startedAt,
+      ...standing,
+    });
   };
   const context: StepContext = {
     call,

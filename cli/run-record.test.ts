@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { appendFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -101,13 +101,13 @@ describe('a run in its evidence folder', () => {
     await evidence.writePlan('round-2', plan);
     const at = '2026-11-21T10:00:00.000Z';
     const record = { uses: 'workspace.clone', start: 1, startedAt: at };
-    evidence.writeStep('round-2', 'source', {
+    evidence.writeStep('round-2', {
       ...record,
       path: 'source',
       status: 'succeeded',
       endedAt: at,
     });
-    evidence.writeStep('round-2', 'candidates#0/trained', {
+    evidence.writeStep('round-2', {
       ...record,
       path: 'candidates#0/trained',
       uses: 'candidate.train',
@@ -134,8 +134,8 @@ describe('a run in its evidence folder', () => {
   ])('is put together from what else is there when its end holds %s', async (_name, text) => {
     const evidence = createEvidence(stateDir);
     await evidence.writePlan('round-4', plan);
-    evidence.writeStep('round-4', 'source', { path: 'source', status: 'succeeded' });
-    await writeFile(path.join(evidence.directory('round-4'), 'steps', 'x.json'), '{');
+    evidence.writeStep('round-4', { path: 'source', status: 'succeeded' });
+    await appendFile(path.join(evidence.directory('round-4'), 'steps.jsonl'), '{');
     await writeFile(path.join(evidence.directory('round-4'), 'run.json'), text);
     const found = await readRunFromEvidence(evidenceRoots(stateDir), 'round-4');
     expect(found?.remark).toContain('The record of its end is damaged');

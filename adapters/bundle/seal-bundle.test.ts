@@ -67,7 +67,7 @@ function listed(stepPath: string, status: StepView['status']): StepView {
 }
 
 function recordStep(stepPath: string, outputs: JsonObject, runId = RUN): void {
-  evidence.writeStep(runId, stepPath, {
+  evidence.writeStep(runId, {
     path: stepPath,
     uses: 'process.run',
     status: 'succeeded',
@@ -163,7 +163,7 @@ describe('the chain of a run', () => {
   it('names the files that a verdict names, and the evidence of a gate that said no', async () => {
     const result = await store.putBytes('{"heldout_ppl":2}');
     const report = await store.putBytes(JSON.stringify({ resultFile: result }));
-    evidence.writeStep(RUN, 'gate', {
+    evidence.writeStep(RUN, {
       path: 'gate',
       uses: 'gate.evidence',
       status: 'failed',
@@ -207,7 +207,7 @@ describe('no secret is in a bundle', () => {
 
   it('in inputs, outputs, errors and names', async () => {
     recordStep('tried', { text: `it is ${TOKEN}, is it`, [TOKEN]: 1, list: [[MNEMONIC]] });
-    evidence.writeStep(RUN, 'failed', {
+    evidence.writeStep(RUN, {
       path: 'failed',
       uses: 'process.run',
       status: 'failed',

@@ -1,5 +1,6 @@
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
-import { readdir, stat, writeFile } from 'node:fs/promises';
+import { appendFile, mkdir, readdir, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -21,11 +22,14 @@ describe('the evidence folder', () => {
   test('keeps plan, run and steps of a run in one folder of its own', async () => {
     await evidence.writePlan('run-1', { pipeline: 'p' });
     await evidence.writeRun('run-1', { status: 'succeeded' });
-    evidence.writeStep('run-1', 'candidates#0/trained', { status: 'succeeded' });
+    evidence.writeStep('run-1', { path: 'candidates#0/trained' });
     expect(await evidence.readPlan('run-1')).toEqual({ pipeline: 'p' });
     expect(await evidence.readRun('run-1')).toEqual({ status: 'succeeded' });
-    expect(readdirSync(path.join(evidence.directory('run-1'), 'steps'))).toEqual([
-      'candidates#0@trained.json',
+    expect(await evidence.readSteps('run-1')).toEqual([{ path: 'candidates#0/trained' }]);
+    expect(readdirSync(evidence.directory('run-1')).sort()).toEqual([
+      'plan.json',
+      'run.json',
+      'steps.jsonl',
     ]);
   });
 
@@ -40,12 +44,57 @@ describe('the evidence folder', () => {
     expect(await evidence.readPlan('run-3')).toEqual({ pipeline: 'p' });
   });
 
-  test('keeps a step whose path is longer than a file name may be', async () => {
-    const long = `${'block/'.repeat(60)}step`;
-    evidence.writeStep('run-2', `${long}1`, { path: `${long}1` });
-    evidence.writeStep('run-2', `${long}2`, { path: `${long}2` });
+  test('tells of each step what was written last, in the order in which they began', async () => {
+    evidence.writeStep('run-2', { path: 'a', status: 'running' });
+    evidence.writeStep('run-2', { path: 'b', status: 'running' });
+    evidence.writeStep('run-2', { path: 'a', status: 'succeeded' });
+    expect(await evidence.readSteps('run-2')).toEqual([
+      { path: 'a', status: 'succeeded' },
+      { path: 'b', status: 'running' },
+    ]);
+  });
+
+  test('loses one line where one was cut off, and none after it', async () => {
+    await mkdir(evidence.directory('run-2'), { recursive: true });
+    const cutOff = '{"path":"a"}\n{"path":"b","outp';
+    await writeFile(path.join(evidence.directory('run-2'), 'steps.jsonl'), cutOff);
+    evidence.writeStep('run-2', { path: 'c' });
+    // Of another worker that was killed in the middle of it.
+    await appendFile(path.join(evidence.directory('run-2'), 'steps.jsonl'), '{"path":"x"');
+    evidence.writeStep('run-2', { path: 'd' });
     const paths = (await evidence.readSteps('run-2')).map(({ path: at }) => at);
-    expect(new Set(paths)).toEqual(new Set([`${long}1`, `${long}2`]));
+    expect(paths).toEqual(['a', 'c', 'd']);
+  });
+
+  test('reads lines of any length in pieces, but for one that is far too long', async () => {
+    const texts = [1, 262_143, 262_144, 262_145, 700_000].map((size) => 'é'.repeat(size / 2));
+    for (const [at, text] of texts.entries()) evidence.writeStep('run-2', { path: `s${at}`, text });
+    evidence.writeStep('run-2', { path: 'huge', text: 'x'.repeat(68_000_000) });
+    evidence.writeStep('run-2', { path: 'last' });
+    const records = await evidence.readSteps('run-2');
+    expect(records.map(({ path: at }) => at)).toEqual(['s0', 's1', 's2', 's3', 's4', 'last']);
+    expect(records.slice(0, 5).map(({ text }) => text)).toEqual(texts);
+  });
+
+  test('is not held up by a pipe in the place of the records', async () => {
+    await mkdir(evidence.directory('run-2'), { recursive: true });
+    execFileSync('mkfifo', [path.join(evidence.directory('run-2'), 'steps.jsonl')]);
+    expect(await evidence.readSteps('run-2')).toEqual([]);
+  });
+
+  test('takes of a step that an older build has tried too the later try', async () => {
+    const older = path.join(evidence.directory('run-2'), 'steps');
+    await mkdir(older, { recursive: true });
+    const write = async (at: string, startedAt: string): Promise<void> =>
+      writeFile(path.join(older, `${at}.json`), JSON.stringify({ path: at, startedAt, by: 'old' }));
+    await write('a', '2026-11-22T10:00:00.000Z');
+    await write('b', '2026-11-22T12:00:00.000Z');
+    await write('c', '2026-11-22T10:00:00.000Z');
+    await writeFile(path.join(older, 'd.json'), '{"path":');
+    const startedAt = '2026-11-22T11:00:00.000Z';
+    for (const at of ['a', 'b']) evidence.writeStep('run-2', { path: at, startedAt, by: 'new' });
+    const by = (await evidence.readSteps('run-2')).map((record) => [record['path'], record['by']]);
+    expect(Object.fromEntries(by)).toEqual({ a: 'new', b: 'old', c: 'old' });
   });
 
   test('stays inside the state folder whatever a run is called', () => {

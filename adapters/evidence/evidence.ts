@@ -5,18 +5,26 @@
  *     plan.json               the Plan, written before the run starts
  *     run.json                how the run ended, with the state of every step
  *     parts/<step path>.json  how a sub-pipeline ended, by the step that called it
- *     steps/<step path>.json  each step's last try: input digest, outputs, error, times
+ *     steps.jsonl             each step's tries: input digest, outputs, error, times; the last line of a path counts
+ *     steps/<step path>.json  the same, of builds that wrote a file for each step
  *     bundle.chain            the chain of the run's bundle, written at its end (adapters/bundle)
  *   <state>/effects/          the audit of effects: `effect-files.ts`
  */
 import { createHash } from 'node:crypto';
-import { open, readdir, readFile, type FileHandle } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { JsonObject } from '../../core/json.js';
 import { rootOf } from '../bundle/chain.js';
 import { createEffectFiles, type EffectFiles } from './effect-files.js';
 import { readHold, type EffectHold } from './effect-hold.js';
-import { keepJson, readJson, noteJson, writeJson, writeText } from './json-file.js';
+import { keepJson, listFolder, openToRead, readJson, writeJson, writeText } from './json-file.js';
+import {
+  appendRecord,
+  mergeRecords,
+  readRecords,
+  readSingleRecords,
+  type StepRecord,
+} from './step-journal.js';
 
 export interface Evidence extends EffectFiles {
   /** Folder of one run. */
@@ -24,7 +32,8 @@ export interface Evidence extends EffectFiles {
   writePlan(runId: string, plan: object): Promise<void>;
   writeRun(runId: string, record: object): Promise<void>;
   writePart(runId: string, stepPath: string, record: object): Promise<void>;
-  writeStep(runId: string, stepPath: string, record: object): void;
+  /** Appends what is known of a try of a step. Throws as Node does. */
+  writeStep(runId: string, record: StepRecord): void;
   /** The recorded end of a run; null when there is none. */
   readRun(runId: string): Promise<JsonObject | null>;
   /** The recorded end of a sub-pipeline; null when there is none. */
@@ -45,8 +54,7 @@ export interface Evidence extends EffectFiles {
 
 export function createEvidence(stateDir: string): Evidence {
   const directory = (runId: string): string => path.join(stateDir, 'runs', fileName(runId));
-  const stepFile = (runId: string, stepPath: string): string =>
-    path.join(directory(runId), 'steps', `${fileName(stepPath)}.json`);
+  const stepsFile = (runId: string): string => path.join(directory(runId), 'steps.jsonl');
   const partFile = (runId: string, stepPath: string): string =>
     path.join(directory(runId), 'parts', `${fileName(stepPath)}.json`);
   const chainFile = (runId: string): string => path.join(directory(runId), 'bundle.chain');
@@ -56,19 +64,14 @@ export function createEvidence(stateDir: string): Evidence {
     writePlan: (runId, plan) => keepJson(path.join(directory(runId), 'plan.json'), plan),
     writeRun: (runId, record) => writeJson(path.join(directory(runId), 'run.json'), record),
     writePart: (runId, stepPath, record) => writeJson(partFile(runId, stepPath), record),
-    // Two for each step, and the history has the same: not worth the time that a sync takes.
-    writeStep: (runId, stepPath, record) => noteJson(stepFile(runId, stepPath), record),
+    // The history has the same: not worth the time that a sync takes.
+    writeStep: (runId, record) => appendRecord(stepsFile(runId), record),
     readRun: (runId) => readJson(path.join(directory(runId), 'run.json')),
     readPart: (runId, stepPath) => readJson(partFile(runId, stepPath)),
     readPlan: (runId) => readJson(path.join(directory(runId), 'plan.json')),
     async readSteps(runId) {
-      const folder = path.join(directory(runId), 'steps');
-      const files = (await listFolder(folder)).filter((name) => name.endsWith('.json'));
-      // One that is damaged must not hide the others.
-      const records = await Promise.all(
-        files.map((name) => readJson(path.join(folder, name)).catch(() => null)),
-      );
-      return records.filter((record) => record !== null);
+      const single = await readSingleRecords(path.join(directory(runId), 'steps'));
+      return mergeRecords(single, await readRecords(stepsFile(runId)));
     },
     writeChain: (runId, text) => writeText(chainFile(runId), text),
     async readBundleRoot(runId) {
@@ -96,13 +99,8 @@ const TAIL_BYTES = 16 * 1024;
 
 /** The end of a file, at most so many bytes; null when there is no file. */
 async function readTail(file: string, mostBytes: number): Promise<Buffer | null> {
-  let handle: FileHandle;
-  try {
-    handle = await open(file, 'r');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
-    throw error;
-  }
+  const handle = await openToRead(file);
+  if (handle === null) return null;
   try {
     const { size } = await handle.stat();
     const bytes = Buffer.alloc(Math.min(size, mostBytes));
@@ -120,13 +118,4 @@ function fileName(text: string): string {
     .replace(/^\.+/, '_');
   if (name.length <= 160) return name;
   return `${name.slice(0, 120)}~${createHash('sha256').update(text).digest('hex').slice(0, 32)}`;
-}
-
-async function listFolder(folder: string): Promise<string[]> {
-  try {
-    return await readdir(folder);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
-    throw error;
-  }
 }

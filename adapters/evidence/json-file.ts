@@ -1,7 +1,16 @@
 /** JSON files that are whole or not there, whenever the machine stops. */
 import { randomUUID } from 'node:crypto';
-import { constants, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { link, mkdir, open, readFile, rename, rm, type FileHandle } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import {
+  link,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  type FileHandle,
+} from 'node:fs/promises';
 import path from 'node:path';
 import { errorMessage } from '../../core/error.js';
 import { isJsonObject, type JsonObject } from '../../core/json.js';
@@ -21,31 +30,6 @@ export async function writeText(file: string, text: string): Promise<void> {
 export async function keepJson(file: string, value: object): Promise<void> {
   const before = await readFile(file, 'utf8').catch(() => null);
   if (before !== toText(value)) await writeJson(file, value);
-}
-
-/**
- * Replaces the file, whole or not at all for every reader; after a power cut it may be the older one, or damaged.
- * Not through the thread pool: each step writes two, and four turns there cost more than the writing.
- */
-export function noteJson(file: string, value: object): void {
-  const temporary = `${file}.${randomUUID()}.tmp`;
-  try {
-    noteText(temporary, toText(value));
-    renameSync(temporary, file);
-  } catch (error) {
-    rmSync(temporary, { force: true });
-    throw error;
-  }
-}
-
-function noteText(file: string, text: string): void {
-  try {
-    writeFileSync(file, text, { flag: 'wx' });
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    mkdirSync(path.dirname(file), { recursive: true });
-    writeFileSync(file, text, { flag: 'wx' });
-  }
 }
 
 function toText(value: object): string {
@@ -92,6 +76,27 @@ export async function readJson(file: string): Promise<JsonObject | null> {
   }
   const value = parse(text, file);
   return isJsonObject(value) ? value : null;
+}
+
+/** Null when there is no file. */
+export async function openToRead(file: string): Promise<FileHandle | null> {
+  try {
+    // Who opens a pipe without a writer waits, and with that thread the end of the process.
+    return await open(file, constants.O_RDONLY | constants.O_NONBLOCK);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw error;
+  }
+}
+
+/** The names in a folder; none when there is no folder. */
+export async function listFolder(folder: string): Promise<string[]> {
+  try {
+    return await readdir(folder);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw error;
+  }
 }
 
 function parse(text: string, file: string): unknown {

@@ -7,7 +7,7 @@
  * boundaries to stop at, a line each. Both are read again at every record: they begin anew with every run, and the
  * processes go on.
  */
-import fs, { appendFileSync, existsSync, readFileSync } from 'node:fs';
+import fs, { existsSync, readFileSync } from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 
 const journal = process.env['ADIT_REHEARSAL_JOURNAL'];
@@ -22,15 +22,15 @@ if (journal !== undefined && stopsFile !== undefined) watch(journal, stopsFile);
 
 function watch(file: string, fileOfStops: string): void {
   const { rename, link } = fs.promises;
-  const { renameSync } = fs;
-  const written = (name: unknown): void => {
-    const found = typeof name === 'string' ? recordOf(name) : null;
+  const { appendFileSync: append, renameSync } = fs;
+  const written = (name: unknown, text?: unknown): void => {
+    const found = typeof name === 'string' ? recordOf(name, text) : null;
     if (found === null) return;
     const key = `${found.record}:${found.path}`;
     const number = linesOf(file).filter((line) => keyOf(line) === key).length + 1;
     const stopped = linesOf(fileOfStops).includes(`record:${key}:${number}`);
     const line = { atMs: Date.now(), event: 'record', ...found, number, pid: process.pid, stopped };
-    appendFileSync(file, `${JSON.stringify(line)}\n`);
+    append(file, `${JSON.stringify(line)}\n`);
     // Until somebody says CONT, or KILL: nothing else of this process happens in between.
     if (stopped) process.kill(process.pid, 'SIGSTOP');
   };
@@ -49,9 +49,13 @@ function watch(file: string, fileOfStops: string): void {
       renameSync(from, to);
       written(to);
     },
+    appendFileSync: (...[to, text, options]: Parameters<typeof append>): void => {
+      append(to, text, options);
+      written(to, text);
+    },
   };
   Object.assign(fs.promises, changed.promises);
-  Object.assign(fs, { renameSync: changed.renameSync });
+  Object.assign(fs, { renameSync: changed.renameSync, appendFileSync: changed.appendFileSync });
   syncBuiltinESMExports();
 }
 
@@ -65,18 +69,20 @@ function keyOf(line: string): string {
   return `${record}:${path}`;
 }
 
-/** What has just been written there; null for what is no boundary. The names are those of evidence and host. */
-function recordOf(file: string): Written | null {
+/**
+ * What has just been written there, `text` where it was appended; null for what is no boundary. The names are those of
+ * evidence and host.
+ */
+function recordOf(file: string, text: unknown): Written | null {
   const effect = /^(.*\/effects\/[^/]+\/[0-9a-f]{32})(\.try-\d+)?\.json$/.exec(file);
   if (effect !== null) {
     const path = read(`${effect[1]}.json`)?.['stepPath'];
     if (typeof path !== 'string') return null;
     return { record: effect[2] === undefined ? 'effect' : 'try', path };
   }
-  if (/\/runs\/[^/]+\/steps\/[^/]+\.json$/.test(file)) {
-    const step = read(file);
-    const path = step?.['path'];
-    const status = step?.['status'];
+  if (/\/runs\/[^/]+\/steps\.jsonl$/.test(file)) {
+    const step = JSON.parse(String(text)) as { readonly [name: string]: unknown };
+    const { path, status } = step;
     // A step that runs long is recorded while it runs, as often as it takes: that is no event of the run.
     if (typeof path !== 'string' || (status !== 'succeeded' && status !== 'failed')) return null;
     return { record: 'ended', path };

@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client, Connection, type WorkflowHandle } from '@temporalio/client';
 import { afterEach, beforeEach, expect, inject, test } from 'vitest';
-import type { JsonObject } from '../../core/json.js';
+import { createEvidence } from '../../adapters/evidence/evidence.js';
 import type { Plan, PlanStep } from '../../core/plan.js';
 import type { RunView } from '../../core/run-view.js';
 import { STATE_QUERY, WORKFLOW_TYPE, type RunArgs } from '../../workflows/contract.js';
@@ -26,7 +26,7 @@ beforeEach(async () => {
 afterEach(async () => {
   await network.stop();
   await connection.close();
-  await rm(folder, { recursive: true, force: true });
+  await rm(folder, { recursive: true, force: true, maxRetries: 10 });
 });
 
 async function start(plan: Plan): Promise<WorkflowHandle> {
@@ -70,16 +70,12 @@ async function expectOneOfEach(): Promise<void> {
   expect(claims.map(({ status }) => status)).toEqual(['submitted']);
 }
 
-/** Evidence file names of the steps that have succeeded so far. */
+/** Paths of the steps that have succeeded so far. */
 async function succeededSteps(runId: string): Promise<string[]> {
-  const folderOfSteps = path.join(folder, 'state', 'runs', runId, 'steps');
-  const names = await readdir(folderOfSteps).catch(() => []);
-  const done: string[] = [];
-  for (const name of names.filter((file) => file.endsWith('.json'))) {
-    const record = JSON.parse(await readFile(path.join(folderOfSteps, name), 'utf8')) as JsonObject;
-    if (record['status'] === 'succeeded') done.push(String(record['path']));
-  }
-  return done;
+  const records = await createEvidence(path.join(folder, 'state')).readSteps(runId);
+  return records
+    .filter(({ status }) => status === 'succeeded')
+    .map((record) => String(record['path']));
 }
 
 test('a worker that is killed after every single step finishes the round with one claim and one submission', async () => {
