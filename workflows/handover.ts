@@ -59,15 +59,29 @@ export class Handover {
 
   /** Runs `body`, whose result must not be lost; before, it waits while the run may be handed over. */
   async during<T>(path: string, body: () => Promise<T>): Promise<T> {
-    if (this.#isWanted()) await this.#hold();
-    this.#underWay += 1;
-    this.#since.set(path, Date.now());
+    const hold = this.hold();
+    if (hold !== null) await hold;
+    const end = this.begin(path);
     try {
       return await body();
     } finally {
+      end();
+    }
+  }
+
+  /** Null where a step may begin; else what waits while the run may be handed over. */
+  hold(): Promise<void> | null {
+    return this.#isWanted() ? this.#hold() : null;
+  }
+
+  /** Something whose result must not be lost is under way until what this returns is called. */
+  begin(path: string): () => void {
+    this.#underWay += 1;
+    this.#since.set(path, Date.now());
+    return () => {
       this.#underWay -= 1;
       this.#since.delete(path);
-    }
+    };
   }
 
   /**

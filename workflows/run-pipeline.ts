@@ -32,7 +32,7 @@ import { interpret } from '../core/interpreter.js';
 import { isJsonObject } from '../core/json.js';
 import { jsonSizeBytes } from '../core/json-size.js';
 import { IR_VERSION } from '../core/plan.js';
-import type { Powers } from '../core/powers.js';
+import type { Powers, StepOutcome } from '../core/powers.js';
 import type { RunResult, RunState, StepState } from '../core/run-state.js';
 import { stageOf, toRunView, type RunView } from '../core/run-view.js';
 import { Abandonment } from './abandonment.js';
@@ -66,7 +66,7 @@ import { createPlace } from './place.js';
 import { Shields } from './shields.js';
 import { createStage } from './stage.js';
 import { createRunChild } from './run-child.js';
-import { createRunStep } from './run-step.js';
+import { createRunPlainStep, createRunStep } from './run-step.js';
 import { wasReset } from './was-reset.js';
 
 // The sandbox takes its workflow types from this one file.
@@ -86,6 +86,8 @@ export async function runPipeline(args: RunArgs): Promise<RunView> {
       'PLAN_VERSION_UNKNOWN',
     );
   }
+  // The turns of a step's promises decide in which order commands come: a run from before keeps to its own.
+  const isLean = patched('lean-steps');
   const { part } = args;
   const run = { runId: part?.runId ?? workflowInfo().workflowId, roundId: args.roundId };
   const prefix = prefixOf(part);
@@ -156,9 +158,21 @@ export async function runPipeline(args: RunArgs): Promise<RunView> {
       ? handover.during(request.path, () => runStep(request, note))
       : Promise.resolve(full);
   };
+  const runPlainStep = createRunPlainStep(args, run, abandonment);
+  const beginPlainStep: Powers['runStep'] = (request, note) => {
+    const full = historyIsFull(request);
+    if (full !== null) return Promise.resolve(full);
+    const start = (): Promise<StepOutcome> =>
+      runPlainStep(request, note, handover.begin(request.path));
+    return handover.hold()?.then(start) ?? start();
+  };
   const powers: Powers = {
-    runStep: (request, note) =>
-      Promise.resolve(makeRoom(jsonSizeBytes(request.input))).then(() => beginStep(request, note)),
+    runStep: (request, note) => {
+      const room = makeRoom(jsonSizeBytes(request.input));
+      if (!isLean || request.program !== undefined)
+        return Promise.resolve(room).then(() => beginStep(request, note));
+      return room?.then(() => beginPlainStep(request, note)) ?? beginPlainStep(request, note);
+    },
     runPart: async (request) => {
       await makeRoom(jsonSizeBytes(request));
       const full = historyIsFull(request);

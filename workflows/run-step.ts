@@ -84,6 +84,60 @@ function callOf(
   };
 }
 
+/** How an activity has ended; null when it was given up. */
+type Ended = { readonly outputs: unknown } | { readonly error: unknown } | null;
+
+/**
+ * A start of a step that runs no program, with two promises besides the activity's own: the SDK takes a stack trace for
+ * each that a workflow makes, and those are most of what a short step costs there. `isOver` is called when it ends.
+ */
+export function createRunPlainStep(
+  args: RunArgs,
+  run: { readonly runId: string; readonly roundId: string },
+  abandonment: Abandonment,
+): (request: StepRequest, note: Note, isOver: () => void) => Promise<StepOutcome> {
+  return (request, note, isOver) => {
+    const scope = CancellationScope.current();
+    const host = request.queue === null ? null : hostOf(request.queue);
+    const outcomeOf = (ended: Ended): StepOutcome => {
+      if (ended !== null && 'outputs' in ended) return toSuccess(ended.outputs);
+      const error = ended?.error;
+      if (isOwnError(error)) return toOutcome(error, request);
+      note(ended === null && host !== null ? `given up: host ${host} did not answer` : null);
+      return toCounted(error, request, scope);
+    };
+    return new Promise((resolve, reject) => {
+      let hasEnded = false;
+      let stop: () => void = () => undefined;
+      const end = (ended: Ended): void => {
+        if (hasEnded) return;
+        hasEnded = true;
+        stop();
+        isOver();
+        try {
+          resolve(outcomeOf(ended));
+        } catch (error) {
+          reject(error);
+        }
+      };
+      if (host !== null)
+        scope.cancelRequested.catch(() => {
+          if (!hasEnded) note(`cancelling, waits for host ${host}`);
+        });
+      try {
+        activityOf(request)(callOf(request, args, run)).then(
+          (outputs) => end({ outputs }),
+          (error: unknown) => end({ error }),
+        );
+        stop = abandonment.tellCancelled(scope, () => end(null));
+        if (hasEnded) stop();
+      } catch (error) {
+        end({ error });
+      }
+    });
+  };
+}
+
 async function runActivity(
   request: StepRequest,
   call: StepCall,
@@ -101,7 +155,7 @@ async function runActivity(
     });
   try {
     // Null when it was given up. By hand: a race makes twice as many promises, each of which costs its step time.
-    const ended = await new Promise<{ outputs: unknown } | { error: unknown } | null>((resolve) => {
+    const ended = await new Promise<Ended>((resolve) => {
       activityOf(request)(call).then(
         (outputs) => resolve({ outputs }),
         (error: unknown) => resolve({ error }),
@@ -118,15 +172,20 @@ async function runActivity(
     } else {
       note(ended === null && host !== null ? `given up: host ${host} did not answer` : null);
     }
-    if (isCancellation(error)) throw error;
-    // Its worker went silent after it was told to end.
-    if (scope.consideredCancelled) throw new CancelledFailure(`${request.path} was cancelled.`);
-    if (error instanceof ActivityFailure) return toOutcome(error, request);
-    throw error;
+    return toCounted(error, request, scope);
   } finally {
     isOver = true;
     stop();
   }
+}
+
+/** What the interpreter is told of an end that is no error of the step itself. Throws what is no end of a start. */
+function toCounted(error: unknown, request: StepRequest, scope: CancellationScope): StepOutcome {
+  if (isCancellation(error)) throw error;
+  // Its worker went silent after it was told to end.
+  if (scope.consideredCancelled) throw new CancelledFailure(`${request.path} was cancelled.`);
+  if (error instanceof ActivityFailure) return toOutcome(error, request);
+  throw error;
 }
 
 /** True for an error of the step itself: of a program its host has then said that nothing is left. */

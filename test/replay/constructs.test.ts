@@ -13,7 +13,12 @@ import type { CarriedOver, RunArgs } from '../../workflows/contract.js';
 
 const folder = fileURLToPath(new URL('histories', import.meta.url));
 
-interface Started {
+interface RecordedEvent {
+  readonly markerRecordedEventAttributes?: {
+    readonly details?: {
+      readonly [name: string]: { readonly payloads?: ReadonlyArray<{ readonly data?: string }> };
+    };
+  };
   readonly workflowExecutionStartedEventAttributes?: {
     readonly input?: { readonly payloads?: ReadonlyArray<{ readonly data?: string }> };
   };
@@ -22,14 +27,25 @@ interface Started {
 interface Recorded {
   readonly name: string;
   readonly args: RunArgs;
+  /** Ids of the patches that it was recorded with. */
+  readonly patches: readonly string[];
 }
 
 function read(name: string): Recorded {
   const content = readFileSync(path.join(folder, name));
   const text = (name.endsWith('.gz') ? gunzipSync(content) : content).toString('utf8');
-  const { events } = JSON.parse(text) as { readonly events: readonly Started[] };
+  const { events } = JSON.parse(text) as { readonly events: readonly RecordedEvent[] };
   const data = events[0]?.workflowExecutionStartedEventAttributes?.input?.payloads?.[0]?.data;
-  return { name, args: JSON.parse(Buffer.from(data ?? '', 'base64').toString('utf8')) as RunArgs };
+  const patches = events.flatMap(({ markerRecordedEventAttributes: marker }) =>
+    (marker?.details?.['patch-data']?.payloads ?? []).map(
+      (payload) => (fromBase64(payload.data) as { readonly id: string }).id,
+    ),
+  );
+  return { name, args: fromBase64(data) as RunArgs, patches };
+}
+
+function fromBase64(data = ''): unknown {
+  return JSON.parse(Buffer.from(data, 'base64').toString('utf8'));
 }
 
 function everyStep(steps: readonly PlanStep[]): PlanStep[] {
@@ -262,6 +278,21 @@ test('every way to begin a run has a recorded history', () => {
       runs.flatMap(({ carried }) => carried ?? []),
     ),
   ]).toEqual([]);
+});
+
+test('every change of commands behind `patched` has a history from before it, and one with it', () => {
+  const code = fileURLToPath(new URL('../../workflows', import.meta.url));
+  const ids = readdirSync(code).flatMap((name) =>
+    [...readFileSync(path.join(code, name), 'utf8').matchAll(/patched\('([^']+)'\)/g)].map(
+      ([, id]) => id ?? '',
+    ),
+  );
+  expect(ids.length).toBeGreaterThan(4);
+  const having = (id: string): number =>
+    recorded.filter(({ patches }) => patches.includes(id)).length;
+  // A run that was reset asks for it, and a replay does not know that it was one.
+  expect(ids.filter((id) => having(id) === 0)).toEqual(['lock-probation']);
+  expect(ids.filter((id) => having(id) === recorded.length)).toEqual([]);
 });
 
 test('the name of a history says of which version its plan is', () => {
