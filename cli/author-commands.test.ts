@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { STEP_TYPES } from '../activities/registry.js';
 import { describeStep } from '../compiler/reference.js';
 import { runCommand } from '../test/support/command.js';
-import { findPackage } from './package-root.js';
+import { findPackage } from '../adapters/package/find-package.js';
 
 describe('adit schema', () => {
   it('prints the schema that is committed', async () => {

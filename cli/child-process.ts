@@ -11,7 +11,7 @@ import {
 } from '../adapters/temporal-server/process-identity.js';
 import { isJsonObject, type JsonObject } from '../core/json.js';
 import { CliFailure } from './failure.js';
-import { findPackage } from './package-root.js';
+import { findPackage } from '../adapters/package/find-package.js';
 
 const READY_TIMEOUT_MS = 60_000;
 

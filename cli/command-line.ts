@@ -3,7 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { COMMANDS } from './command-list.js';
 import { CliFailure, EXIT, toPrintedFailure, type ExitCode } from './failure.js';
 import { printFailure } from './output.js';
-import { findPackage } from './package-root.js';
+import { findPackage } from '../adapters/package/find-package.js';
 import { refuseDoubtfulValues } from './strict-options.js';
 
 const HELP_FOOTER = `

@@ -14,7 +14,7 @@ import { freePort } from '../adapters/temporal-server/start-server.js';
 import { StepError } from '../core/error.js';
 import { missing, note, ok, type Check } from './checks.js';
 import { examineHost } from './examine-host.js';
-import { findPackage } from './package-root.js';
+import { findPackage } from '../adapters/package/find-package.js';
 import { readSettings } from './session.js';
 
 /** Oldest git whose `worktree` and `-c` options Adit relies on. */

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { CliFailure } from './failure.js';
 import { demoInputs, DEMO_TASKS } from './demo-inputs.js';
 import { bindPlan, loadPipeline, readGivenInputs } from './load-plan.js';
-import { findPackage } from './package-root.js';
+import { findPackage } from '../adapters/package/find-package.js';
 
 const network = { coordinator: '', hotkey: '' };
 let folder: string;

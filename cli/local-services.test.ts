@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { demoInputs, DEMO_TASKS } from './demo-inputs.js';
 import { childEnvironment } from './local-services.js';
 import { lockServices } from './lock-services.js';
-import { findPackage } from './package-root.js';
+import { findPackage } from '../adapters/package/find-package.js';
 import { createRunId, timeOfRunId } from './run-id.js';
 
 let stateDir: string;

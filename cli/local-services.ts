@@ -38,6 +38,7 @@ import type { Settings } from '../adapters/settings/settings.js';
 import { SEARCH_ATTRIBUTES } from '../workflows/contract.js';
 import { endHost } from './end-host.js';
 import { startChild, type Child } from './child-process.js';
+import { settleAll } from './settle-all.js';
 
 /** Time for a worker to hand back what it does, and for the devnet to close its database. */
 const STOP_GRACE_MS = 10_000;
@@ -47,7 +48,13 @@ const MOST_BACK_OFF_MS = 30_000;
 const STEADY_MS = 60_000;
 
 /** Settings that a user may give to the services too; the others come from the local network. */
-const PASSED_ON = ['ADIT_CACHE_DIR', 'ADIT_MIN_FREE_BYTES', 'ADIT_MAX_HOST_STEPS', 'ADIT_DEBUG'];
+const PASSED_ON = [
+  'ADIT_CACHE_DIR',
+  'ADIT_MIN_FREE_BYTES',
+  'ADIT_MAX_HOST_STEPS',
+  'ADIT_STICKY_SECONDS',
+  'ADIT_DEBUG',
+];
 
 export interface ServicesOptions {
   readonly kind: ServicesKind;
@@ -266,9 +273,7 @@ export async function startLocalServices(options: ServicesOptions): Promise<Loca
         : `starting the Temporal server (${binary.version}) and the local network`,
     );
     // Both are waited for before anything is ended: one that is still starting could not be.
-    for (const outcome of await Promise.allSettled([startServer(), startNetwork()])) {
-      if (outcome.status === 'rejected') throw outcome.reason;
-    }
+    await settleAll([startServer(), startNetwork()]);
     onProgress('starting the worker');
     await startWorker();
     writeServices(settings.stateDir, current());

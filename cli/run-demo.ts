@@ -20,7 +20,7 @@ import { bindPlan, loadPipeline } from './load-plan.js';
 import { endLeftovers, startLocalServices, type LocalServices } from './local-services.js';
 import { lockServices } from './lock-services.js';
 import { note, print, printJson } from './output.js';
-import { findPackage } from './package-root.js';
+import { findPackage } from '../adapters/package/find-package.js';
 import { exitCodeOf } from './print-run.js';
 import type { ProgressView } from './progress.js';
 import { requestCancel } from './request-cancel.js';

@@ -13,7 +13,8 @@ import { formatText } from './format-text.js';
 import { CONFIG_FILE, initFiles, type InitAnswers } from './init-files.js';
 import { clean, note, paint, print, printJson } from './output.js';
 import { ownName } from './own-name.js';
-import { findPackage, schemasFrom } from './package-root.js';
+import { findPackage } from '../adapters/package/find-package.js';
+import { schemasFrom } from './schemas-from.js';
 
 export interface InitOptions {
   readonly name: string;

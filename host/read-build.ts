@@ -1,16 +1,14 @@
 import { readFileSync } from 'node:fs';
+import path from 'node:path';
 
 /** Version of Adit, from the package that this file lies in; `unnamed` when there is none. */
 export function readBuild(): string {
-  for (const place of ['../package.json', '../../package.json']) {
+  for (let folder = import.meta.dirname; ; folder = path.dirname(folder)) {
     try {
-      const { version } = JSON.parse(readFileSync(new URL(place, import.meta.url), 'utf8')) as {
-        version: unknown;
-      };
-      return String(version);
+      const about = readFileSync(path.join(folder, 'package.json'), 'utf8');
+      return String((JSON.parse(about) as { version: unknown }).version);
     } catch {
-      // The other place.
+      if (path.dirname(folder) === folder) return 'unnamed';
     }
   }
-  return 'unnamed';
 }

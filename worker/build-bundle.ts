@@ -8,4 +8,4 @@ const bundle = await bundleWorkflows({
   workflowsPath: fileURLToPath(new URL('../workflows/run-pipeline.js', import.meta.url)),
   logger: new DefaultLogger('WARN'),
 });
-await writeFile(new URL('../workflow-bundle.js', import.meta.url), bundle.code);
+await writeFile(new URL('../dist/workflow-bundle.js', import.meta.url), bundle.code);

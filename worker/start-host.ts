@@ -9,7 +9,7 @@ import { open, readFile, rename, stat, mkdir } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
+import { findPackage } from '../adapters/package/find-package.js';
 import { errorMessage, StepError } from '../core/error.js';
 import { plainText } from '../core/plain-text.js';
 
@@ -77,7 +77,7 @@ export function createHostStarter(options: HostStartOptions): () => Promise<void
 
 async function spawnHost(options: HostStartOptions, log: string): Promise<ChildProcess> {
   const { stateDir, gpus, searchPath, containment } = options;
-  const main = fileURLToPath(new URL('../host/main.js', import.meta.url));
+  const main = path.join(findPackage().root, 'dist', 'host', 'main.js');
   const [program = process.execPath, ...args] = options.program ?? [process.execPath, main];
   await keepLogShort(log);
   const output = await open(log, 'a', 0o600);

@@ -16,7 +16,7 @@ pack=$(mktemp -d)
 mkdir "$pack/cli" "$pack/dist"
 cp package.json "$pack/"
 cp cli/adit.js "$pack/cli/"
-for part in activities adapters cli compiler core host testing worker workflows workflow-bundle.js; do
+for part in activities chunks cli core host worker workflow-bundle.js; do
   cp -R "dist/$part" "$pack/dist/"
 done
 find "$pack" -name '*.map' -exec rm {} +

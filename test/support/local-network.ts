@@ -127,6 +127,8 @@ export async function startLocalNetwork(options: {
     // A worker may be killed with a request under way: what follows must not wait for minutes.
     ADIT_SIGNATURE_WINDOW_SECONDS: '10',
     ADIT_COORDINATOR_LAG_SECONDS: '2',
+    // Nor for the worker that is gone.
+    ADIT_STICKY_SECONDS: '2',
     TEMPORAL_ADDRESS: options.temporal.address,
     TEMPORAL_NAMESPACE: options.temporal.namespace,
   };

@@ -1,22 +1,21 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 
 interface PackageFile {
   readonly name?: unknown;
   readonly version?: unknown;
 }
 
-/** The folder of this package: the checkout, or where it is installed; and its version. */
+/**
+ * The folder of this package, the checkout or where it is installed, and its version. Looked for by its name: how deep
+ * a file lies in the build is the bundler's affair. Throws where no folder above this file is that of the package.
+ */
 export function findPackage(): { readonly root: string; readonly version: string } {
-  let folder = path.dirname(fileURLToPath(import.meta.url));
-  for (;;) {
+  for (let folder = import.meta.dirname; ; folder = path.dirname(folder)) {
     const found = readPackageFile(path.join(folder, 'package.json'));
     if (found?.name === 'adit-engine') return { root: folder, version: String(found.version) };
-    const parent = path.dirname(folder);
-    if (parent === folder)
+    if (path.dirname(folder) === folder)
       throw new Error('package.json of adit-engine was not found above this file.');
-    folder = parent;
   }
 }
 
@@ -26,10 +25,4 @@ function readPackageFile(file: string): PackageFile | null {
   } catch {
     return null;
   }
-}
-
-/** Path of the folder of schemas from a folder, with `/`, as a file there names one for editors. */
-export function schemasFrom(folder: string): string {
-  const schemas = path.join(findPackage().root, 'schema');
-  return path.relative(path.resolve(folder), schemas).split(path.sep).join('/');
 }
