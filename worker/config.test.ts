@@ -16,13 +16,14 @@ afterEach(() => {
 });
 
 test('a host keeps its name, and with it its queue', () => {
-  const { hostQueue, maxHostSteps } = loadWorkerConfig();
+  const { hostQueue, maxHostSteps, stickyTimeoutMs } = loadWorkerConfig();
   expect(hostQueue).toMatch(/^adit\.host\.[a-z0-9-]+-[0-9a-f]{8}$/);
   expect(loadWorkerConfig().hostQueue).toBe(hostQueue);
   expect(readFileSync(path.join(stateDir, 'host-id'), 'utf8').trim()).toBe(
     hostQueue.replace('adit.host.', ''),
   );
   expect(maxHostSteps).toBe(16);
+  expect(stickyTimeoutMs).toBe(10_000);
 });
 
 test('an empty name is refused: hosts would share a queue', () => {
@@ -36,6 +37,13 @@ test.each(['many', '0', '-1', '1e9'])('%s is no number of steps', (text) => {
   expect(loadWorkerConfig).toThrowError(
     `ADIT_MAX_HOST_STEPS is "${text}", not a number from 1 to 9999.`,
   );
+});
+
+test('a run may be told to wait less long for the worker that has it in memory', () => {
+  vi.stubEnv('ADIT_STICKY_SECONDS', '1');
+  expect(loadWorkerConfig().stickyTimeoutMs).toBe(1_000);
+  vi.stubEnv('ADIT_STICKY_SECONDS', '0');
+  expect(loadWorkerConfig).toThrowError('ADIT_STICKY_SECONDS is "0", not a number from 1 to 9999.');
 });
 
 test('a host that this worker starts may be told a weaker containment, by its name', () => {

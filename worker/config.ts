@@ -18,6 +18,8 @@ export interface WorkerConfig {
   readonly searchPath: string | null;
   /** Most steps at one time on this host's queue. */
   readonly maxHostSteps: number;
+  /** How long a run waits for the worker that has it in memory, before any other goes on with it. */
+  readonly stickyTimeoutMs: number;
   /** The server as its programs record it: only a worker of the same server may say that a run is over. */
   readonly server: { readonly address: string; readonly namespace: string };
   /** Containment to force upon a host that this worker starts; null: the best that the machine allows. */
@@ -42,7 +44,8 @@ export function loadWorkerConfig(): WorkerConfig {
     hostQueue: `${settings.taskQueue}.host.${hostId}`,
     identity: `adit-worker ${process.pid}@${hostname()}`,
     searchPath: process.env['PATH'] ?? null,
-    maxHostSteps: readMaxHostSteps(process.env['ADIT_MAX_HOST_STEPS']),
+    maxHostSteps: readWhole(process.env, 'ADIT_MAX_HOST_STEPS', 16),
+    stickyTimeoutMs: readWhole(process.env, 'ADIT_STICKY_SECONDS', 10) * 1_000,
     server: {
       address: connectionOptions.address ?? DEFAULT_ADDRESS,
       namespace: namespace ?? 'default',
@@ -88,12 +91,13 @@ function readStartsHost(text: string | undefined): boolean {
   );
 }
 
-function readMaxHostSteps(text: string | undefined): number {
-  if (text === undefined || text === '') return 16;
+function readWhole(env: NodeJS.ProcessEnv, name: string, instead: number): number {
+  const text = env[name];
+  if (text === undefined || text === '') return instead;
   if (/^[1-9]\d{0,3}$/.test(text)) return Number(text);
   throw new SettingsError(
-    `ADIT_MAX_HOST_STEPS is ${JSON.stringify(text.slice(0, 40))}, not a number from 1 to 9999.`,
-    'Correct or unset it; the default is 16.',
+    `${name} is ${JSON.stringify(text.slice(0, 40))}, not a number from 1 to 9999.`,
+    `Correct or unset it; the default is ${instead}.`,
   );
 }
 

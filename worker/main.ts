@@ -5,10 +5,11 @@
  *
  * Prints one JSON line on stdout when it polls; everything else goes to stderr.
  */
-import { fileURLToPath } from 'node:url';
+import path from 'node:path';
 import { Client } from '@temporalio/client';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import { createNotifier } from '../adapters/notify/notifier.js';
+import { findPackage } from '../adapters/package/find-package.js';
 import { createActivities, createRecordActivity } from '../activities/boundary.js';
 import {
   createCheckOutputsActivity,
@@ -136,11 +137,12 @@ async function createWorkers(
       ...common,
       taskQueue: config.settings.taskQueue,
       workflowBundle: {
-        codePath: fileURLToPath(new URL('../workflow-bundle.js', import.meta.url)),
+        codePath: path.join(findPackage().root, 'dist', 'workflow-bundle.js'),
       },
       activities,
       maxConcurrentActivityTaskExecutions: 20,
       maxCachedWorkflows: 200,
+      stickyQueueScheduleToStartTimeout: config.stickyTimeoutMs,
     }),
     Worker.create({
       ...common,
