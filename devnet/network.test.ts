@@ -8,7 +8,7 @@ import { promisify } from 'node:util';
 import { cryptoWaitReady } from '@polkadot/util-crypto';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { signedMessage } from './auth/signature.js';
-import { runDevnetCommand } from './main.js';
+import { runDevnetCommand } from './command.js';
 import type { Devnet } from './network.js';
 import { asAdmin, createSigner, get, type Signer } from './testing/network-client.js';
 

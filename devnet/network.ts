@@ -252,11 +252,8 @@ async function startValidator(parts: {
   ca: string;
 }): Promise<ValidatorProcess> {
   const { options } = parts;
-  // Beside this file when it is compiled; from the sources (tests) the compiled one is needed as well.
-  const beside = path.join(import.meta.dirname, 'validator', 'main.js');
-  const entry = existsSync(beside)
-    ? beside
-    : path.join(packageRoot(), 'dist', 'devnet', 'validator', 'main.js');
+  // From the sources (tests), too, it is the compiled one.
+  const entry = path.join(packageRoot(), 'dist', 'devnet', 'validator', 'main.js');
   if (!existsSync(entry)) {
     throw new DevnetError(
       'DEVNET_NOT_BUILT',

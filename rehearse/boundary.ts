@@ -76,9 +76,29 @@ export function effectPaths(boundaries: readonly Boundary[]): ReadonlySet<string
   );
 }
 
-/** True where something that cannot be taken back is about to happen, or has just happened. */
-export function isAtEffect(boundary: Boundary, effects: ReadonlySet<string>): boolean {
-  return boundary.kind === 'record' ? effects.has(boundary.path) : !isRead(boundary);
+/**
+ * Those where something that cannot be taken back is about to happen, or has just happened. `trials` are paths of steps
+ * that put a file only to see whether its place takes one.
+ */
+export function effectBoundaries(
+  boundaries: readonly Boundary[],
+  trials: ReadonlySet<string> = new Set(),
+): ReadonlySet<Boundary> {
+  const paths = effectPaths(boundaries);
+  return new Set(
+    boundaries.filter((one, at) => {
+      if (one.kind === 'record') return paths.has(one.path);
+      if (isRead(one)) return false;
+      return one.service !== 'artifacts' || !trials.has(endedNext(boundaries, at));
+    }),
+  );
+}
+
+/** The step that ends next, which is the one that has asked where nothing goes on beside it; empty where none does. */
+function endedNext(boundaries: readonly Boundary[], at: number): string {
+  for (const one of boundaries.slice(at))
+    if (one.kind === 'record' && one.record === 'ended') return one.path;
+  return '';
 }
 
 /** One word of a shell, but for steps in lists, whose `#` is no comment inside of a word: `request:coordinator:POST:/api/v1/submissions:1`. */

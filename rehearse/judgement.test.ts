@@ -118,6 +118,7 @@ describe('right outcomes', () => {
   const LOST = of('drop_reply@reply:coordinator:POST:/api/v1/submissions:1');
   const EXPIRED = of('expire_claims@request:coordinator:POST:/api/v1/submissions:1');
   const KILLED = of('kill_program@record:program:trained:1');
+  const HOST = of('kill_host@record:program:trained:1');
   const AGAIN = of('cancel_and_retry@record:ended:trained:1');
   const check = (facts: Partial<RunFacts>, schedule: Schedule): string[] =>
     checkOutcome({ ...GOOD, ...facts }, GOOD, schedule).map(({ rule }) => rule);
@@ -132,7 +133,8 @@ describe('right outcomes', () => {
   });
 
   test('the outcome without a fault is right after each', () => {
-    for (const schedule of [LOST, EXPIRED, KILLED, AGAIN]) expect(check({}, schedule)).toEqual([]);
+    for (const schedule of [LOST, EXPIRED, KILLED, HOST, AGAIN])
+      expect(check({}, schedule)).toEqual([]);
   });
 
   test('a run that ends otherwise is right only where the table says so', () => {
@@ -184,10 +186,10 @@ describe('right outcomes', () => {
     expect(check({ claims }, LOST)).toEqual(['right_claims']);
     expect(check({ claims }, AGAIN)).toEqual([]);
     expect(check(moreStart, LOST)).toEqual(['right_starts']);
-    expect(check(moreStart, KILLED)).toEqual([]);
+    for (const schedule of [KILLED, HOST]) expect(check(moreStart, schedule)).toEqual([]);
     expect(check(moreStart, AGAIN)).toEqual([]);
     const two = { programs: [...moreStart.programs, ...moreStart.programs.slice(-1)] };
-    expect(check(two, KILLED)).toEqual(['right_starts']);
+    for (const schedule of [KILLED, HOST]) expect(check(two, schedule)).toEqual(['right_starts']);
     expect(check(two, [...KILLED, ...KILLED])).toEqual([]);
   });
 

@@ -3,9 +3,9 @@ import { describe, expect, test } from 'vitest';
 import {
   boundariesOf,
   boundaryText,
-  isAtEffect,
-  effectPaths,
+  effectBoundaries,
   readBoundary,
+  type Service,
   type TraceEvent,
 } from './boundary.js';
 import { FAULT_NAMES, FAULTS, faultsAt, lookAfter } from './fault.js';
@@ -23,7 +23,7 @@ import { shrinkSchedule } from './shrink.js';
 const CLAIM = 'POST /api/v1/tasks/:id/claim';
 const SUBMIT = 'POST /api/v1/submissions';
 
-const asked = (route: string, service: 'coordinator' | 'pool' = 'coordinator'): TraceEvent => ({
+const asked = (route: string, service: Service = 'coordinator'): TraceEvent => ({
   kind: 'request',
   service,
   route,
@@ -95,6 +95,24 @@ describe('boundaries', () => {
     );
   });
 
+  test('a file that is put to see whether its place takes one is no effect', () => {
+    const put = asked('PUT /:name', 'artifacts');
+    const effectsOf = (...trace: TraceEvent[]): string[] =>
+      [...effectBoundaries(boundariesOf(trace), new Set(['preflight']))].map(boundaryText);
+    expect(effectsOf(put, wrote('ended', 'preflight'))).toEqual([]);
+    const trial = [put, wrote('ended', 'preflight'), wrote('effect', 'published')];
+    expect(effectsOf(...trial, put, wrote('ended', 'published'))).toEqual([
+      'record:effect:published:1',
+      'request:artifacts:PUT:/:name:2',
+      'reply:artifacts:PUT:/:name:2',
+      'record:ended:published:1',
+    ]);
+    // A command of the pipeline's own.
+    expect(effectsOf(put, wrote('ended', 'uploads'))).toHaveLength(2);
+    expect(effectsOf(put)).toHaveLength(2);
+    expect(effectsOf(asked('POST /effects/:name'))).toHaveLength(2);
+  });
+
   test.each([
     '',
     'request',
@@ -129,11 +147,10 @@ describe('schedules', () => {
     assert(
       property(traces, (trace) => {
         const all = boundariesOf(trace);
-        const effects = effectPaths(all);
         const quick = new Set(quickSchedules(all).map(scheduleText));
         const full = new Set(fullSchedules(all).map(scheduleText));
         expect([...quick].filter((text) => !full.has(text))).toEqual([]);
-        const atEffects = fullSchedules(all.filter((one) => isAtEffect(one, effects)));
+        const atEffects = fullSchedules([...effectBoundaries(all)]);
         expect(atEffects.map(scheduleText).filter((text) => !quick.has(text))).toEqual([]);
         const steps = all.flatMap((one) =>
           one.kind === 'record' && one.record === 'ended' ? [one.path] : [],

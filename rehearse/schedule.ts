@@ -1,12 +1,5 @@
 /** What a rehearsal plays: which faults at which boundaries, as lists that are the same for the same trace and seed. */
-import {
-  boundaryText,
-  effectPaths,
-  isAtEffect,
-  isRead,
-  readBoundary,
-  type Boundary,
-} from './boundary.js';
+import { boundaryText, effectBoundaries, isRead, readBoundary, type Boundary } from './boundary.js';
 import { createDraw } from './draw.js';
 import { FAULT_NAMES, FAULTS, faultsAt, type FaultName } from './fault.js';
 
@@ -27,15 +20,18 @@ export function fullSchedules(boundaries: readonly Boundary[]): Schedule[] {
 
 /**
  * Every boundary of an effect with every fault; of each other step, program and kind of read one boundary with one
- * fault, a different kind in turn.
+ * fault, a different kind in turn. `trials`: see `effectBoundaries`.
  */
-export function quickSchedules(boundaries: readonly Boundary[]): Schedule[] {
-  const effects = effectPaths(boundaries);
+export function quickSchedules(
+  boundaries: readonly Boundary[],
+  trials: ReadonlySet<string> = new Set(),
+): Schedule[] {
+  const effects = effectBoundaries(boundaries, trials);
   const seen = new Set<string>();
   const turns = new Map<string, number>();
   return boundaries.flatMap((boundary): Schedule[] => {
     const faults = faultsAt(boundary);
-    if (isAtEffect(boundary, effects)) return faults.map((fault) => [{ fault, boundary }]);
+    if (effects.has(boundary)) return faults.map((fault) => [{ fault, boundary }]);
     const what = groupOf(boundary);
     const one =
       boundary.kind === 'record' ? `${what} ${boundary.path}` : `${what} ${boundary.route}`;

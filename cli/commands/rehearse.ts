@@ -29,7 +29,7 @@ export function registerRehearse(program: Command): void {
     )
     .option('--seed <text>', 'draws other pairs', 'adit')
     .option('--pairs <count>', 'how many pairs --full plays', toWhole(0, 10_000), 24)
-    .option('--jobs <count>', 'how many runs at one time', toWhole(1, 64), 2)
+    .option('--jobs <count>', 'how many runs at one time', toWhole(1, 64), 3)
     .option('--replay <schedule>', 'play this one alone')
     .option('--list', 'print what would be played, after one run without a fault')
     .option('--json', 'print { file, seed, boundaries, coverage, runs, failures }')

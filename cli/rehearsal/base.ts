@@ -4,6 +4,7 @@ import { isJsonObject, type JsonObject } from '../../core/json.js';
 import type { Plan } from '../../core/plan.js';
 import { toRetryState } from '../../core/retry-state.js';
 import type { RunState } from '../../core/run-state.js';
+import { boundariesOf, effectPaths } from '../../rehearse/boundary.js';
 import { prefixLength } from '../../rehearse/prefix.js';
 import { queryWholeState } from '../run-parts.js';
 import { stepsOf } from '../run-terms.js';
@@ -28,8 +29,16 @@ export async function readBase(
   plan: Plan,
   lines: readonly JournalLine[],
 ): Promise<Base | null> {
+  const ordered = lines
+    .filter((line) => eventOf(line) !== null)
+    .sort((one, other) => one.atMs - other.atMs);
+  const trace = ordered.flatMap((line) => eventOf(line) ?? []);
+  // What was published is one too: the network of the next run has forgotten it.
+  const effects = new Set(
+    [...effectPaths(boundariesOf(trace))].map((one) => one.replaceAll(/#\d+/g, '')),
+  );
   const first = stepsOf(plan.steps, '').find(
-    ({ step }) => step.kind === 'step' && step.effect === true,
+    ({ path, step }) => step.kind === 'step' && (step.effect === true || effects.has(path)),
   );
   if (first === undefined) return null;
   const states = await queryWholeState(session, runId, { timeoutMs: QUERY_TIMEOUT_MS });
@@ -38,13 +47,7 @@ export async function readBase(
   const kept = Object.entries(state.steps).flatMap(([path, { uses, status }]) =>
     status === 'succeeded' && uses.includes('.') ? [path] : [],
   );
-  const ordered = lines
-    .filter((line) => eventOf(line) !== null)
-    .sort((one, other) => one.atMs - other.atMs);
-  const length = prefixLength(
-    ordered.flatMap((line) => eventOf(line) ?? []),
-    kept,
-  );
+  const length = prefixLength(trace, kept);
   return length === 0 ? null : { runId, state, lines: ordered.slice(0, length) };
 }
 

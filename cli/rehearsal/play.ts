@@ -16,7 +16,7 @@ import type { Violation } from '../../rehearse/invariants.js';
 import type { Placement, Schedule } from '../../rehearse/schedule.js';
 import type { RehearsedRun } from '../../testing/rehearsal-rules.js';
 import { isLostServer } from '../failure.js';
-import { findPackage } from '../package-root.js';
+import { findPackage } from '../../adapters/package/find-package.js';
 import { roundLockOf } from '../round-lock.js';
 import { describeRun, readRunFromServer, toRunStatus } from '../run-record.js';
 import { createSession, type Session } from '../session.js';

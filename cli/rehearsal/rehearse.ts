@@ -13,6 +13,7 @@ import {
   scheduleText,
   type Schedule,
 } from '../../rehearse/schedule.js';
+import { StepNames } from '../../testing/step-names.js';
 import type { RehearseOptions } from '../commands/rehearse.js';
 import { CliFailure, EXIT, type ExitCode } from '../failure.js';
 import { listenForInterruption } from '../interruption.js';
@@ -20,12 +21,13 @@ import { loadPipeline, type LoadedPipeline } from '../load-plan.js';
 import { clean, note, print, printJson } from '../output.js';
 import { ownName } from '../own-name.js';
 import { readSettings } from '../session.js';
+import { settleAll } from '../settle-all.js';
 import { playFromEffects, playSchedule, type Played, type PlayOptions } from './play.js';
 import { readRehearsalFile, rehearsalFileOf } from './rehearsal-file.js';
 import { writeSkeleton } from './skeleton.js';
 import { printFound, printFoundJson } from './report.js';
-import { openStage } from './stage.js';
-import { sweep, type Judged } from './sweep.js';
+import { openStage, type Stage } from './stage.js';
+import { killsServer, sweep, type Judged } from './sweep.js';
 
 /** Returns 0 when every outcome was right, 1 when one was not or could not be had, 2 for what cannot be rehearsed. */
 export async function rehearse(file: string, options: RehearseOptions): Promise<ExitCode> {
@@ -48,14 +50,17 @@ export async function rehearse(file: string, options: RehearseOptions): Promise<
   const { signal } = interruption;
   try {
     const { cacheDir } = settings;
-    const stage = await openStage({ cacheDir, env: process.env, onProgress: note, signal });
+    const open = (): Promise<Stage> =>
+      openStage({ cacheDir, env: process.env, onProgress: note, signal });
+    const stage = await open();
+    const stages = [stage];
     try {
       const playing = stage.for(loaded, rehearsal);
       note('playing it once without a fault');
       const without = await playSchedule([], playing);
       refuseBadStart(without, file);
       const boundaries = boundariesOf(without.trace);
-      const schedules = replay ?? schedulesFor(boundaries, options);
+      const schedules = replay ?? schedulesFor(boundaries, trialsOf(loaded), options);
       note(
         `it took ${formatDuration(without.tookMs)}, and has ${boundaries.length} boundaries; ${schedules.length} runs follow`,
       );
@@ -70,10 +75,18 @@ export async function rehearse(file: string, options: RehearseOptions): Promise<
         replay === null && options.full !== true ? await shorten(without, playing) : null;
       const isShort = (schedule: Schedule): boolean =>
         shortened !== null && isBehind(schedule, shortened.prefix);
+      const isShared = options.jobs > 1 && !schedules.every(killsServer);
+      /** Whoever kills the server does so beside the others: it has one of its own. */
+      const stageOf = async (schedule: Schedule): Promise<Stage> => {
+        if (!isShared || !killsServer(schedule)) return stage;
+        return (stages[1] ??= await open());
+      };
       const { judged, failures } = await sweep(schedules, {
         without: (schedule) => (shortened !== null && isShort(schedule) ? shortened : without),
-        play: (schedule) =>
-          isShort(schedule) ? playFromEffects(schedule, playing) : playSchedule(schedule, playing),
+        play: async (schedule) => {
+          const on = (await stageOf(schedule)).for(loaded, rehearsal);
+          return isShort(schedule) ? playFromEffects(schedule, on) : playSchedule(schedule, on);
+        },
         jobs: options.jobs,
         onJudged: showProgress,
         signal,
@@ -87,13 +100,23 @@ export async function rehearse(file: string, options: RehearseOptions): Promise<
       const isMissed = replay !== null && judged.some(({ verdict }) => verdict === 'missed');
       return isBad || isMissed ? EXIT.failed : EXIT.done;
     } finally {
-      await stage.close();
+      await settleAll(stages.map((one) => one.close()));
     }
   } catch (error) {
     throw signal.aborted ? signal.reason : error;
   } finally {
     interruption.dispose();
   }
+}
+
+/** Steps that put a file only to see whether its place takes one. */
+function trialsOf({ pipeline }: LoadedPipeline): ReadonlySet<string> {
+  const steps = new StepNames(pipeline.steps).all;
+  return new Set(
+    steps.flatMap(({ path, step }) =>
+      step?.kind === 'step' && step.uses === 'round.preflight' ? [path] : [],
+    ),
+  );
 }
 
 function writeSkeletonOrSay(file: string, { pipeline }: LoadedPipeline): void {
@@ -117,8 +140,12 @@ function readReplay(text: string): Schedule[] {
   });
 }
 
-function schedulesFor(boundaries: readonly Boundary[], options: RehearseOptions): Schedule[] {
-  if (options.full !== true) return quickSchedules(boundaries);
+function schedulesFor(
+  boundaries: readonly Boundary[],
+  trials: ReadonlySet<string>,
+  options: RehearseOptions,
+): Schedule[] {
+  if (options.full !== true) return quickSchedules(boundaries, trials);
   return [...fullSchedules(boundaries), ...pairSchedules(boundaries, options.pairs, options.seed)];
 }
 

@@ -1,6 +1,7 @@
 /** Local networks that are used again: to start one takes as long as a run on it. */
 import { randomBytes } from 'node:crypto';
 import path from 'node:path';
+import { settleAll } from '../settle-all.js';
 import type { Base } from './base.js';
 import { openSite, type Site, type SiteOptions } from './site.js';
 
@@ -47,7 +48,7 @@ export function createSitePool(folder: string, options: Omit<SiteOptions, 'folde
       }
     },
     async close() {
-      for (const { site } of idle.splice(0)) await site.close();
+      await settleAll(idle.splice(0).map(({ site }) => site.close()));
     },
   };
 }

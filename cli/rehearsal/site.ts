@@ -18,6 +18,7 @@ import type { JsonObject } from '../../core/json.js';
 import { startChild, type Child } from '../child-process.js';
 import { endHost } from '../end-host.js';
 import { childEnvironment, networkVariables } from '../local-services.js';
+import { settleAll } from '../settle-all.js';
 import { followJournal, type JournalLine } from './journals.js';
 
 const PRELOAD = 'rehearse/preload/record-journal.js';
@@ -68,6 +69,28 @@ export interface Site {
 type Part = 'worker' | 'host' | 'devnet';
 
 export async function openSite(options: SiteOptions): Promise<Site> {
+  const running = new Map<Part, Child>();
+  const close = async (): Promise<void> => {
+    const worker = running.get('worker');
+    if (worker !== undefined) await kill(worker.process);
+    // Its programs with it: nothing of a rehearsal may go on.
+    await endHost(options.folder, 'demo', () => {});
+    for (const { process: identity } of running.values()) await kill(identity);
+    await rm(options.folder, { recursive: true, force: true, maxRetries: 5 });
+  };
+  try {
+    return await startSite(options, running, close);
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+async function startSite(
+  options: SiteOptions,
+  running: Map<Part, Child>,
+  close: () => Promise<void>,
+): Promise<Site> {
   const { folder, server, signal } = options;
   const inFolder = (name: string): string => path.join(folder, name);
   mkdirSync(folder, { recursive: true, mode: 0o700 });
@@ -75,7 +98,6 @@ export async function openSite(options: SiteOptions): Promise<Site> {
   const journals = { devnet: inFolder('devnet.jsonl'), records: inFolder('records.jsonl') };
   const stopsFile = inFolder('stops');
   const journalFlags = ['--journal', journals.devnet, '--validator-interval', '1'];
-  const running = new Map<Part, Child>();
   writeFileSync(journals.records, '');
 
   const startDevnet = async (): Promise<Child> => {
@@ -101,6 +123,7 @@ export async function openSite(options: SiteOptions): Promise<Site> {
     ADIT_COORDINATOR_LAG_SECONDS: String(LAG_SECONDS),
     ADIT_CLAIM_MARGIN_SECONDS: '1',
     ADIT_MIN_FREE_BYTES: '1000000',
+    ADIT_STICKY_SECONDS: '1',
     // Whoever plays starts it again, so that it tells of its records then too.
     ADIT_START_HOST: 'false',
     ADIT_REHEARSAL_JOURNAL: journals.records,
@@ -189,26 +212,15 @@ export async function openSite(options: SiteOptions): Promise<Site> {
       else if (part === 'host') await startHost();
       else await startDevnet();
     },
-    async close() {
-      const worker = running.get('worker');
-      if (worker !== undefined) await kill(worker.process);
-      // Its programs with it: nothing of a rehearsal may go on.
-      await endHost(folder, 'demo', () => {});
-      for (const { process: identity } of running.values()) await kill(identity);
-      await rm(folder, { recursive: true, force: true, maxRetries: 5 });
-    },
+    close,
   };
-  try {
-    await site.admin('PUT', 'settings', {
-      timestampWindowSeconds: WINDOW_SECONDS,
-      publishDelaySeconds: 0,
-    });
-    await Promise.all([startHost(), startWorker()]);
-    return site;
-  } catch (error) {
-    await site.close();
-    throw error;
-  }
+  await site.admin('PUT', 'settings', {
+    timestampWindowSeconds: WINDOW_SECONDS,
+    publishDelaySeconds: 0,
+  });
+  // Both of them: one that fails must not leave the other to come up after all has been ended.
+  await settleAll([startHost(), startWorker()]);
+  return site;
 }
 
 /** Not asked, but killed: that is the fault. Also one that is stopped. */

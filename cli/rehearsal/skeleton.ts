@@ -7,7 +7,7 @@ import { printType } from '../../compiler/types.js';
 import { StepNames } from '../../testing/step-names.js';
 import { exampleOutputs } from '../../testing/written-type.js';
 import { demoInputs, DEMO_TASKS } from '../demo-inputs.js';
-import { schemasFrom } from '../package-root.js';
+import { schemasFrom } from '../schemas-from.js';
 
 /** Writes one that fits the shipped task, for its author to go on with. Throws as Node does, also where there is one. */
 export function writeSkeleton(file: string, pipeline: CheckedPipeline): void {

@@ -12,7 +12,7 @@ import { startRehearsalServer } from './server.js';
 import { createSitePool } from './site-pool.js';
 
 export interface Stage {
-  /** How a pipeline is played on it. */
+  /** How a pipeline is played on it. Runs that go on at one time must not stop each other's server. */
   for(loaded: LoadedPipeline, rehearsal: Rehearsal): PlayOptions;
   /** Ends all that was started for it; nothing of it stays. */
   close(): Promise<void>;
@@ -43,9 +43,15 @@ export async function openStage(options: {
         signal,
       }),
       async close() {
-        await sites.close();
-        await server.stop();
-        await remove();
+        try {
+          await sites.close();
+        } finally {
+          try {
+            await server.stop();
+          } finally {
+            await remove();
+          }
+        }
       },
     };
   } catch (error) {

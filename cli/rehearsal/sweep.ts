@@ -4,6 +4,7 @@ import { checkInvariants, type Violation } from '../../rehearse/invariants.js';
 import { checkOutcome } from '../../rehearse/right-outcomes.js';
 import { scheduleText, type Placement, type Schedule } from '../../rehearse/schedule.js';
 import { shrinkSchedule } from '../../rehearse/shrink.js';
+import { settleAll } from '../settle-all.js';
 import type { Played } from './play.js';
 
 /**
@@ -50,27 +51,22 @@ export async function sweep(
     known.set(scheduleText(schedule), one.verdict === 'wrong');
     return one;
   };
-  const playAll = async (list: readonly Schedule[], jobs: number): Promise<void> => {
-    const queue = [...list];
-    const lane = async (): Promise<void> => {
-      for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
-        const one = await playOne(next);
-        judged.push(one);
-        options.onJudged(one, judged.length, schedules.length);
-      }
-    };
-    // All of them: one that is interrupted must not leave another to end what it has started.
-    const lanes = Array.from({ length: Math.min(jobs, list.length) }, lane);
-    for (const outcome of await Promise.allSettled(lanes)) {
-      if (outcome.status === 'rejected') throw outcome.reason;
+  const inLane = async (queue: Schedule[]): Promise<void> => {
+    for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+      const one = await playOne(next);
+      judged.push(one);
+      options.onJudged(one, judged.length, schedules.length);
     }
   };
-  // They share the server: who kills it is alone with it.
-  await playAll(
-    schedules.filter((one) => !killsServer(one)),
-    options.jobs,
-  );
-  await playAll(schedules.filter(killsServer), 1);
+  const others = schedules.filter((one) => !killsServer(one));
+  const killers = schedules.filter(killsServer);
+  // Those that kill the server have one of their own, and one lane: each is alone with it.
+  const lanes = Array.from({ length: options.jobs }, async (_, lane) => {
+    if (lane === 0) await inLane(killers);
+    await inLane(others);
+  });
+  // All of them: one that is interrupted must not leave another to end what it has started.
+  await settleAll(lanes);
   const failures: Failure[] = [];
   for (const one of judged.filter(({ verdict }) => verdict === 'wrong')) {
     const fails = async (part: Schedule): Promise<boolean> =>
@@ -80,7 +76,8 @@ export async function sweep(
   return { judged, failures };
 }
 
-function killsServer(schedule: Schedule): boolean {
+/** True where the Temporal server is killed: no other run may go on at it. */
+export function killsServer(schedule: Schedule): boolean {
   return schedule.some(({ fault }) => fault === 'restart_server');
 }
 

@@ -18,7 +18,7 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  await rm(folder, { recursive: true, force: true });
+  await rm(folder, { recursive: true, force: true, maxRetries: 10 });
 });
 
 const rehearse = (file: string, args: string[], env: NodeJS.ProcessEnv = {}): Promise<CliResult> =>
@@ -62,7 +62,11 @@ test(
       '--replay',
       'kill_worker@record:ended:act:1',
     ]);
-    expect(JSON.parse(stdout)).toMatchObject({ runs: [{ verdict: 'right' }], failures: [] });
+    const found = JSON.parse(stdout) as { boundaries: string[] };
+    expect(found).toMatchObject({ runs: [{ verdict: 'right' }], failures: [] });
+    expect(found.boundaries).toEqual(
+      expect.arrayContaining(['record:program:act:1', 'record:ended:act:1']),
+    );
     expect(exitCode).toBe(0);
   },
   LONG_MS,
