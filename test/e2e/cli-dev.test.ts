@@ -16,7 +16,7 @@ beforeAll(async () => {
   stateDir = path.join(folder, 'state');
 });
 
-afterAll(() => rm(folder, { recursive: true, force: true }));
+afterAll(() => rm(folder, { recursive: true, force: true, maxRetries: 10 }));
 
 interface Ready {
   readonly processes: { readonly worker: number; readonly host: number };

@@ -22,7 +22,7 @@ beforeEach(async () => {
 
 afterEach(async () => {
   await host.close();
-  await rm(stateDir, { recursive: true, force: true });
+  await rm(stateDir, { recursive: true, force: true, maxRetries: 10 });
 });
 
 const call = (...args: string[]): Promise<CliResult> => adit(args, { stateDir });

@@ -61,7 +61,7 @@ afterAll(async () => {
   await until('no program runs', async () => (await processes.list()).length === 0);
   await processes.shutdownHost({ leavePrograms: false });
   processes.close();
-  await rm(folder, { recursive: true, force: true });
+  await rm(folder, { recursive: true, force: true, maxRetries: 10 });
 });
 
 const call = (args: readonly string[], more: NodeJS.ProcessEnv = {}): Promise<CliResult> =>

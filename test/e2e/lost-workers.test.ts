@@ -48,7 +48,7 @@ afterAll(async () => {
   }
   await client.connection.close();
   await runs.close();
-  await rm(folder, { recursive: true, force: true });
+  await rm(folder, { recursive: true, force: true, maxRetries: 10 });
 });
 
 async function startWorker(): Promise<Program> {

@@ -44,7 +44,7 @@ beforeAll(async () => {
 afterAll(async () => {
   for (const program of programs) await program.end('SIGKILL');
   await client.connection.close();
-  await rm(folder, { recursive: true, force: true });
+  await rm(folder, { recursive: true, force: true, maxRetries: 10 });
 });
 
 async function unpack(): Promise<string> {

@@ -46,7 +46,7 @@ beforeEach(async () => {
 afterEach(async () => {
   await network.stop();
   await connection.close();
-  await rm(folder, { recursive: true, force: true });
+  await rm(folder, { recursive: true, force: true, maxRetries: 10 });
 });
 
 /** The shipped round where everything up to the claim has succeeded, and ends after what `finally` does. */

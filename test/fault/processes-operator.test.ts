@@ -226,7 +226,7 @@ describe('a server that is away', () => {
       temporal: { address: server.address, namespace: server.namespace },
       async close() {
         await server.stop();
-        await rm(folder, { recursive: true, force: true });
+        await rm(folder, { recursive: true, force: true, maxRetries: 10 });
       },
     };
   };

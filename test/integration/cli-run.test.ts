@@ -66,7 +66,7 @@ afterAll(async () => {
   delete process.env['ADIT_STATE_DIR'];
   await session.close();
   await server.stop();
-  await rm(folder, { recursive: true, force: true });
+  await rm(folder, { recursive: true, force: true, maxRetries: 10 });
 });
 
 describe('a run that no worker takes', () => {

@@ -105,7 +105,7 @@ export async function openCliWorld(name: string): Promise<CliWorld> {
     end: async () => {
       await worker.end('SIGTERM');
       await host.end('SIGTERM');
-      await rm(folder, { recursive: true, force: true });
+      await rm(folder, { recursive: true, force: true, maxRetries: 10 });
     },
   };
 }

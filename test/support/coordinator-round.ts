@@ -126,7 +126,7 @@ export async function startRound(
     }),
     async close() {
       await fake.close();
-      await rm(folder, { recursive: true, force: true });
+      await rm(folder, { recursive: true, force: true, maxRetries: 10 });
     },
   };
 }

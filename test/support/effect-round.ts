@@ -230,7 +230,7 @@ export async function startEffectRound(
     async close() {
       await admin('DELETE', 'faults').catch(() => undefined);
       await coordinator.close();
-      await rm(folder, { recursive: true, force: true });
+      await rm(folder, { recursive: true, force: true, maxRetries: 10 });
     },
   };
   return round;

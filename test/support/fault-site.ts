@@ -103,6 +103,8 @@ export async function openSite(options: SiteOptions): Promise<FaultSite> {
     ADIT_STATE_DIR: stateDir,
     ADIT_TASK_QUEUE: taskQueue,
     ADIT_MIN_FREE_BYTES: '1000000',
+    // Who takes over from a worker that was killed must not wait for it.
+    ADIT_STICKY_SECONDS: '2',
     TEMPORAL_ADDRESS: options.temporal.address,
     TEMPORAL_NAMESPACE: options.temporal.namespace,
     ...options.env,

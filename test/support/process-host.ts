@@ -71,7 +71,7 @@ export function createTestHost(): TestHost {
     async end() {
       for (const client of clients) client.close();
       for (const host of hosts) await host.stop({ leavePrograms: false });
-      rmSync(stateDir, { recursive: true, force: true });
+      rmSync(stateDir, { recursive: true, force: true, maxRetries: 10 });
     },
   };
 }

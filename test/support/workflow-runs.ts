@@ -101,7 +101,7 @@ export async function openRuns(address: string): Promise<Runs> {
     close: async () => {
       await connection.close();
       await native.close();
-      await rm(folder, { recursive: true, force: true });
+      await rm(folder, { recursive: true, force: true, maxRetries: 10 });
     },
   };
 }
