@@ -31,8 +31,11 @@ describe('the boundary', () => {
   let rig: StepRig;
   let activity: FakeActivity;
   let controller: AbortController;
+  /** How often a step said that the server no longer knows it. */
+  let forgotten: number;
 
   beforeEach(() => {
+    forgotten = 0;
     rig = createStepRig({ ADIT_COORDINATOR_URL: 'https://ours.example' });
     controller = new AbortController();
     const now = Date.now();
@@ -86,7 +89,7 @@ describe('the boundary', () => {
       example: '',
       run: (_input, context) => body(context),
     });
-    const step = createActivities([stepType], rig.adapters)['test.step'];
+    const step = createActivities([stepType], rig.adapters, () => (forgotten += 1))['test.step'];
     return (given) =>
       asyncLocalStorage.run(activity as unknown as Context, async () => step?.(given as never));
   }
@@ -292,10 +295,10 @@ describe('the boundary', () => {
       notFound: false,
     };
 
-    /** Aborts the step while its program runs; returns whether that lives on, and what was thrown. */
+    /** Aborts the step while its program runs; returns whether that lives on, what was thrown, and calls for a look. */
     async function abortWith(
       details: Partial<typeof nothing>,
-    ): Promise<{ lives: boolean; thrown: unknown }> {
+    ): Promise<{ lives: boolean; thrown: unknown; looks: number }> {
       const pidFile = path.join(rig.stateDir, 'pid');
       const reason = new Error('aborted');
       const running = run(
@@ -312,18 +315,18 @@ describe('the boundary', () => {
       activity.cancellationDetails = { ...nothing, ...details };
       controller.abort(reason);
       const thrown = await running;
-      return { lives: await isProcessAlive(pid), thrown: thrown === reason };
+      return { lives: await isProcessAlive(pid), thrown: thrown === reason, looks: forgotten };
     }
 
     it.each([
-      ['is cancelled', { cancelRequested: true }, false],
-      ['is paused', { paused: true }, false],
-      ['has a worker that shuts down', { workerShutdown: true, cancelRequested: true }, true],
-      ['was lost by a worker that was cut off', { timedOut: true, notFound: true }, true],
-      ['is reset', { reset: true }, true],
-      ['is no longer known', { notFound: true }, true],
-    ])('when it %s', async (_what, details, lives) => {
-      expect(await abortWith(details)).toEqual({ lives, thrown: true });
+      ['is cancelled', { cancelRequested: true }, false, 0],
+      ['is paused', { paused: true }, false, 0],
+      ['has a worker that shuts down', { workerShutdown: true, cancelRequested: true }, true, 0],
+      ['was lost by a worker that was cut off', { timedOut: true, notFound: true }, true, 1],
+      ['is reset', { reset: true }, true, 0],
+      ['is no longer known, so that its run is looked up', { notFound: true }, true, 1],
+    ])('when it %s', async (_what, details, lives, looks) => {
+      expect(await abortWith(details)).toEqual({ lives, thrown: true, looks });
     });
   });
 });

@@ -40,15 +40,19 @@ const RECORD_AFTER_MS = 1_000;
 
 type Activity = (argument: never) => Promise<unknown>;
 
-/** The activities of a worker, by the name of their step type. */
+/**
+ * The activities of a worker, by the name of their step type. `onForgotten` is called when the server no longer knows
+ * the step of a program: its run may be over, by a terminate or an abandonment, without the step having been told.
+ */
 export function createActivities(
   stepTypes: readonly StepType[],
   adapters: Adapters,
+  onForgotten: () => void = () => undefined,
 ): Record<string, Activity> {
-  const recorder = new StepRecorder(adapters.evidence);
+  const tools = { recorder: new StepRecorder(adapters.evidence), onForgotten };
   const activities: Record<string, Activity> = {};
   for (const stepType of stepTypes) {
-    activities[stepType.name] = (call: StepCall) => runStep(stepType, call, adapters, recorder);
+    activities[stepType.name] = (call: StepCall) => runStep(stepType, call, adapters, tools);
   }
   return activities;
 }
@@ -94,7 +98,7 @@ async function runStep(
   stepType: StepType,
   call: StepCall,
   adapters: Adapters,
-  recorder: StepRecorder,
+  { recorder, onForgotten }: { readonly recorder: StepRecorder; readonly onForgotten: () => void },
 ): Promise<JsonObject> {
   const activity = Context.current();
   const { info, cancellationSignal: signal } = activity;
@@ -172,7 +176,11 @@ async function runStep(
     // A cancelled step is cancelled, whatever its adapters made of the interruption.
     if (signal.aborted) {
       record({ status: 'running' });
-      if (stepType.program === true) await endProgram(context, activity.cancellationDetails);
+      const details = activity.cancellationDetails;
+      if (stepType.program === true) {
+        await endProgram(context, details);
+        if (details?.notFound === true) onForgotten();
+      }
       throw signal.reason;
     }
     const wait = toWait(error);

@@ -54,7 +54,14 @@ async function main(): Promise<void> {
   const connection = await NativeConnection.connect(config.connection);
   const adapters = createAdapters(config);
   if (config.settings.hotkeyFile !== null) openHotkey(adapters);
-  const workers = await createWorkers(config, adapters, connection);
+  const client = new Client({ connection, namespace: config.namespace });
+  const watch = watchRuns({
+    processes: adapters.processes,
+    server: config.server,
+    describeRun: (runId) => describeRun(client, runId),
+    onRemark: remark,
+  });
+  const workers = await createWorkers(config, adapters, { connection, onForgotten: watch.look });
   const running = workers.map((worker) => worker.run());
   process.stdout.write(
     `${JSON.stringify({
@@ -65,13 +72,6 @@ async function main(): Promise<void> {
     })}\n`,
   );
   void introduceHost(adapters);
-  const client = new Client({ connection, namespace: config.namespace });
-  const watch = watchRuns({
-    processes: adapters.processes,
-    server: config.server,
-    describeRun: (runId) => describeRun(client, runId),
-    onRemark: remark,
-  });
   try {
     await Promise.all(running);
   } finally {
@@ -112,10 +112,13 @@ function openHotkey({ wallet }: Adapters): void {
 async function createWorkers(
   config: WorkerConfig,
   adapters: Adapters,
-  connection: NativeConnection,
+  {
+    connection,
+    onForgotten,
+  }: { readonly connection: NativeConnection; readonly onForgotten: () => void },
 ): Promise<Worker[]> {
   const activities = {
-    ...createActivities(STEP_TYPES, adapters),
+    ...createActivities(STEP_TYPES, adapters, onForgotten),
     [RECORD_ACTIVITY]: createRecordActivity(adapters),
     [PLACE_ACTIVITY]: createPlaceActivity(adapters),
     [END_PROGRAM_ACTIVITY]: createEndProgramActivity(adapters),

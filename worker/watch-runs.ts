@@ -1,6 +1,6 @@
 /**
  * Ends programs whose run is over without their having been told: the run was terminated, it timed out, or the
- * server lost it. Asked at start and every minute, for each run that the host lists, of the server that knows it.
+ * server lost it. Asked at start, every minute, and when a step is told that it is known no longer, for each run that the host lists, of the server that knows it.
  *
  * Only that very server's word counts: a program of another server or namespace is left alone, and an error of the
  * connection says nothing about a run.
@@ -26,15 +26,18 @@ const REASONS = { closed: 'runClosed', unknown: 'runUnknown' } as const satisfie
   EndReason
 >;
 
-/** Watches until it is stopped. The first look is made at once. */
-export function watchRuns(options: RunWatchOptions): { stop(): void } {
+/** Watches until it is stopped. The first look is made at once; `look` makes another. */
+export function watchRuns(options: RunWatchOptions): {
+  readonly look: () => void;
+  readonly stop: () => void;
+} {
   // One run whose program cannot be ended, or whose host is silent, must not keep the others from being looked at.
   const underWay = new Set<string>();
   const look = (): void => void endClosedRuns(options, underWay);
   const timer = setInterval(look, options.everyMs ?? EVERY_MS);
   timer.unref();
   look();
-  return { stop: () => clearInterval(timer) };
+  return { look, stop: () => clearInterval(timer) };
 }
 
 /**
