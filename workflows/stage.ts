@@ -1,4 +1,8 @@
-import { defineSearchAttributeKey, SearchAttributeType } from '@temporalio/common';
+import {
+  defineSearchAttributeKey,
+  SearchAttributeType,
+  type SearchAttributePair,
+} from '@temporalio/common';
 import {
   CancellationScope,
   patched,
@@ -15,11 +19,13 @@ const PACE_MS = 1_000;
 /**
  * Shows the stage of a run as its search attribute: at once, but at most once a second, and then the newest. `find` gives
  * the stage, and is called only when it could be shown. `isFirst`: nothing of the run has been shown by a workflow yet.
+ * `isPaced`: the history is not from before there was a pace.
+ * `showLast` shows the stage at the end, with what is given besides.
  */
 export function createStage(
   find: () => string,
-  isFirst: boolean,
-): { show(): void; showLast(): void } {
+  { isFirst, isPaced }: { readonly isFirst: boolean; readonly isPaced: boolean },
+): { show(): void; showLast(more?: readonly SearchAttributePair[]): void } {
   // Whoever starts a run gives it the stage that it begins with, which saves its first step an event.
   const given = isFirst ? workflowInfo().typedSearchAttributes.get(STAGE) : undefined;
   let shown = given ?? '';
@@ -40,7 +46,7 @@ export function createStage(
       if (stage === shown) return;
       const waitMs = shownAtMs + PACE_MS - Date.now();
       // A history from before shows each at once.
-      if (waitMs <= 0 || !patched('stage-pace')) {
+      if (waitMs <= 0 || !(isPaced || patched('stage-pace'))) {
         upsert(stage);
         return;
       }
@@ -53,8 +59,11 @@ export function createStage(
         upsert(find());
       });
     },
-    showLast() {
-      upsert(find());
+    showLast(more = []) {
+      const stage = find();
+      const pairs = [...(stage === shown ? [] : [{ key: STAGE, value: stage }]), ...more];
+      shown = stage;
+      if (pairs.length > 0) upsertSearchAttributes(pairs);
     },
   };
 }
