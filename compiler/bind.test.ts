@@ -154,6 +154,20 @@ describe('binding', () => {
     ]);
   });
 
+  it('shows no text that looks like a secret', () => {
+    const token = `hf_${'a1'.repeat(17)}`;
+    const { printed } = bind({
+      task: { text: 'a' },
+      count: { text: token },
+      tags: { text: token },
+      limits: { value: { a: token } },
+    });
+    expect(printed.join('\n')).not.toContain(token);
+    expect(printed.join('\n')).toContain(
+      'the input `count` is a text that looks like a secret, which is not an int',
+    );
+  });
+
   it.each<[string, string, GivenInput, string]>([
     [
       'a text for an int',

@@ -5,6 +5,7 @@ import { IR_VERSION, MAX_PLAN_BYTES, type Network, type Plan } from '../core/pla
 import { isOfKind } from '../core/value-kind.js';
 import type { CheckedInput, CheckedPipeline } from './check.js';
 import { Diagnostics, type Diagnostic, type Source } from './diagnostic.js';
+import { findSecretLiterals } from './secret-literals.js';
 import { suggestHint } from './suggest.js';
 import { printType, type Type } from './types.js';
 import { VALUES } from './values.js';
@@ -122,7 +123,11 @@ function exampleOf({ name, type }: CheckedInput, given?: GivenInput): string {
     return `correct it at ${given.place}, such as \`${name}: ${exampleValue(type)}\``;
   const text = given !== undefined && 'text' in given ? given.text.trim() : '';
   // `a,b` is how other tools take a list.
-  if (type.kind === 'list' && /^[\w.-]+(?:\s*,\s*[\w.-]+){0,7}$/.test(text.slice(0, 200)))
+  if (
+    type.kind === 'list' &&
+    /^[\w.-]+(?:\s*,\s*[\w.-]+){0,7}$/.test(text.slice(0, 200)) &&
+    !holdsSecret(text)
+  )
     return `give it with \`--input ${name}='[${text
       .slice(0, 200)
       .split(/\s*,\s*/)
@@ -284,6 +289,12 @@ function describe(value: Json): string {
   return typeof value === 'object' ? 'a map' : quoted(String(value));
 }
 
+/** A text as a message shows it: not one that looks like a secret, which somebody may have given to the wrong input. */
 function quoted(text: string): string {
+  if (holdsSecret(text)) return 'a text that looks like a secret';
   return text.length <= 60 ? `\`${text}\`` : `a text of ${text.length} characters`;
+}
+
+function holdsSecret(text: string): boolean {
+  return findSecretLiterals(text.slice(0, 1_000)).length > 0;
 }
