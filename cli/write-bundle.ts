@@ -10,12 +10,13 @@ import type { BundleCommandOptions } from './commands/bundle.js';
 import { CliFailure, EXIT } from './failure.js';
 import { holdsSecret, spellings } from './holds-secret.js';
 import { readKnownSecrets } from './known-secrets.js';
+import { listenForInterruption } from './interruption.js';
 import { clean, note, paint, print, printJson } from './output.js';
 import { ownName } from './own-name.js';
 import { evidenceRoots } from './run-record.js';
 import { readSettings } from './session.js';
 
-/** Throws CliFailure BUNDLE_NONE, BUNDLE_DAMAGED, FILE_EXISTS, FILE_UNWRITABLE, SECRETS_FOUND, SECRETS_UNREADABLE. */
+/** Throws CliFailure BUNDLE_NONE, BUNDLE_DAMAGED, FILE_EXISTS, FILE_UNWRITABLE, SECRETS_FOUND, SECRETS_UNREADABLE, INTERRUPTED. */
 export async function writeBundle(runId: string, options: BundleCommandOptions): Promise<void> {
   const settings = await readSettings();
   const secrets = await readKnownSecrets(settings);
@@ -28,12 +29,7 @@ export async function writeBundle(runId: string, options: BundleCommandOptions):
   }
   const { root, chain } = await findChain(evidenceRoots(settings.stateDir), runId);
   const out = path.resolve(options.out ?? `${stepFolderName(runId)}.tar`);
-  if (existsSync(out)) {
-    throw new CliFailure('FILE_EXISTS', `${out} is there already.`, {
-      hint: 'Give another file with --out, or remove it.',
-      exitCode: EXIT.usage,
-    });
-  }
+  if (existsSync(out)) throw isThere(out);
   // The worker that wrote it may have been told of fewer secrets than this command.
   if (spellings(secrets.literals).some((secret) => chain.includes(secret))) {
     throw new CliFailure(
@@ -42,14 +38,16 @@ export async function writeBundle(runId: string, options: BundleCommandOptions):
       { hint: 'Change the secret: it lies in the evidence folder of the run.' },
     );
   }
+  const interruption = listenForInterruption(() => 'Nothing was written.');
   const packed = await pack(
     { chain, store: createFolderStore(path.join(root, 'store')), out },
     {
       withArtifacts: options.artifacts,
       holdsSecret: (file, sizeBytes) => holdsSecret(file, sizeBytes, secrets.literals),
+      signal: interruption.signal,
     },
     runId,
-  );
+  ).finally(() => interruption.dispose());
   report(out, packed, options);
 }
 
@@ -68,6 +66,13 @@ async function findChain(
   });
 }
 
+function isThere(out: string): CliFailure {
+  return new CliFailure('FILE_EXISTS', `${out} is there already.`, {
+    hint: 'Give another file with --out, or remove it.',
+    exitCode: EXIT.usage,
+  });
+}
+
 async function pack(
   ...[what, how, runId]: [...Parameters<typeof packBundle>, string]
 ): Promise<PackedBundle> {
@@ -75,6 +80,8 @@ async function pack(
     return await packBundle(what, how);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
+    if (error instanceof CliFailure) throw error;
+    if (code === 'EEXIST') throw isThere(what.out);
     if (code !== undefined && !(error instanceof StepError)) {
       throw new CliFailure('FILE_UNWRITABLE', `${what.out} cannot be written: ${code}.`, {
         hint: 'Name another file with --out; an unfinished one is not left behind.',

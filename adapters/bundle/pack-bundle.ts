@@ -11,7 +11,7 @@
  */
 import { createHash, randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { open, rename, rm, type FileHandle } from 'node:fs/promises';
+import { link, open, rename, rm, type FileHandle } from 'node:fs/promises';
 import type { Store } from '../store/store.js';
 import { readChain, type BundleFile } from './chain.js';
 import { TAR_BLOCK_BYTES, TAR_END_BYTES, tarHeader, tarPadding } from './tar-header.js';
@@ -33,16 +33,19 @@ export interface PackedBundle {
 export class ChainDamaged extends Error {}
 
 /**
- * Writes a bundle, whole or not at all. Throws ChainDamaged. `holdsSecret` says whether a file must stay here.
+ * Writes a bundle, whole or not at all. `holdsSecret` says whether a file must stay here. Throws ChainDamaged; EEXIST, as
+ * Node does, where `out` is there by then; the reason of `signal`.
  */
 export async function packBundle(
   { chain, store, out }: { readonly chain: Buffer; readonly store: Store; readonly out: string },
   {
     withArtifacts,
     holdsSecret,
+    signal,
   }: {
     readonly withArtifacts: boolean;
     readonly holdsSecret: (file: string, sizeBytes: number) => Promise<boolean>;
+    readonly signal?: AbortSignal;
   },
 ): Promise<PackedBundle> {
   const { files, problems, root } = readChain(chain);
@@ -52,7 +55,7 @@ export async function packBundle(
   const temporary = `${out}.${randomUUID()}.tmp`;
   const handle = await open(temporary, 'wx', 0o600);
   try {
-    const archive = createArchive(handle);
+    const archive = createArchive(handle, signal);
     await archive.add(CHAIN_NAME, chain);
     for (const file of files) {
       const source = await findSource(file, store);
@@ -70,7 +73,7 @@ export async function packBundle(
     await archive.end();
     const sizeBytes = archive.sizeBytes();
     await handle.close();
-    await rename(temporary, out);
+    await giveName(temporary, out);
     return { root, sizeBytes, absent };
   } catch (error) {
     await handle.close().catch(() => {});
@@ -79,15 +82,31 @@ export async function packBundle(
   }
 }
 
+/** What a file system without hard links says of one, such as that of a memory stick. */
+const NO_LINKS: ReadonlySet<unknown> = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS']);
+
+async function giveName(temporary: string, out: string): Promise<void> {
+  try {
+    // Unlike a rename it fails when the name is taken by now.
+    await link(temporary, out);
+  } catch (error) {
+    if (!NO_LINKS.has((error as NodeJS.ErrnoException).code)) throw error;
+    await rename(temporary, out);
+    return;
+  }
+  await rm(temporary, { force: true });
+}
+
 async function findSource({ file, sizeBytes }: BundleFile, store: Store): Promise<string | null> {
   const found = await store.find(file);
   return found?.sizeBytes === sizeBytes ? store.locate(found) : null;
 }
 
-function createArchive(handle: FileHandle) {
+function createArchive(handle: FileHandle, signal?: AbortSignal) {
   let at = 0;
   async function write(bytes: Buffer): Promise<void> {
     for (let done = 0; done < bytes.length;) {
+      signal?.throwIfAborted();
       const { bytesWritten } = await handle.write(bytes, done, bytes.length - done, at);
       done += bytesWritten;
       at += bytesWritten;

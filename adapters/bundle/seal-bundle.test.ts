@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -281,5 +281,32 @@ describe('a bundle that is put together', () => {
       'bundle.chain, line 5 (step tried): its link does not fit: it was changed',
     );
     await expect(readFile(out)).rejects.toThrow('ENOENT');
+  });
+
+  it.each([
+    ['is left when the command is interrupted', false, 'Interrupted.'],
+    ['takes no name that is taken meanwhile', true, 'EEXIST'],
+  ])('%s, with nothing of it left behind', async (_what, isTaken, message) => {
+    recordStep('tried', { log: json(await store.putBytes('log')) });
+    await seal();
+    const folder = path.join(stateDir, 'written');
+    const out = path.join(folder, 'round.tar');
+    await mkdir(folder);
+    const controller = new AbortController();
+    const writing = packBundle(
+      { chain: (await evidence.readChain(RUN)) ?? Buffer.alloc(0), store, out },
+      {
+        withArtifacts: true,
+        holdsSecret: async () => {
+          if (isTaken) await writeFile(out, "another's");
+          else controller.abort(new Error('Interrupted.'));
+          return false;
+        },
+        signal: controller.signal,
+      },
+    );
+    await expect(writing).rejects.toThrow(message);
+    expect(await readdir(folder)).toEqual(isTaken ? ['round.tar'] : []);
+    if (isTaken) expect(await readFile(out, 'utf8')).toBe("another's");
   });
 });
