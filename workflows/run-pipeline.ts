@@ -21,7 +21,6 @@ import {
   log,
   patched,
   proxyActivities,
-  proxyLocalActivities,
   setHandler,
   sleep,
   upsertSearchAttributes,
@@ -76,7 +75,7 @@ export { roundLock } from './round-lock.js';
 
 const VERDICT = defineSearchAttributeKey('AditVerdict', SearchAttributeType.KEYWORD);
 
-/** A server terminates a run that hands more than 2 MiB to an activity; what a local one is handed it never sees. */
+/** A server terminates a run that hands more than 2 MiB to an activity. */
 const MAX_RECORD_BYTES = 2_000_000;
 
 export async function runPipeline(args: RunArgs): Promise<RunView> {
@@ -260,7 +259,9 @@ export async function runPipeline(args: RunArgs): Promise<RunView> {
   else show();
   await CancellationScope.nonCancellable(async () => {
     await condition(allHandlersFinished);
-    bundle = await finish(view(), args, isLean);
+    if (!isLean && args.searchAttributes)
+      upsertSearchAttributes([{ key: VERDICT, value: result.status }]);
+    bundle = await finish(view(), args);
     if (args.lockId !== undefined) await releaseAfterReset(args.lockId, args.carried);
     if (args.notify !== undefined) await notices.ended(result);
   });
@@ -297,22 +298,17 @@ function cancelled<T>(body: () => Promise<T>): Promise<T> {
 }
 
 /** Writes the end of the run into the evidence folder; the root of its bundle. A run does not fail for want of it. */
-async function finish(view: RunView, args: RunArgs, isLean: boolean): Promise<string | undefined> {
-  if (args.searchAttributes && !isLean)
-    upsertSearchAttributes([{ key: VERDICT, value: view.status }]);
-  const options = {
+async function finish(view: RunView, args: RunArgs): Promise<string | undefined> {
+  const { [RECORD_ACTIVITY]: record } = proxyActivities<
+    Record<string, (record: object) => Promise<unknown>>
+  >({
     scheduleToCloseTimeout: '2m',
     startToCloseTimeout: '20s',
     summary: 'write the end of the run into its evidence folder',
-  } as const;
-  type Recorders = Record<string, (record: object) => Promise<unknown>>;
-  // In the task that ends the run: whoever waits for that is spared two rounds through the server.
-  const { [RECORD_ACTIVITY]: record } = isLean
-    ? proxyLocalActivities<Recorders>(options)
-    : proxyActivities<Recorders>(options);
+  });
   // The plan of a part is in that of the run.
   const written = args.part === undefined ? { plan: args.plan } : { part: args.part.path };
-  const sizeBytes = isLean ? 0 : jsonSizeBytes({ ...view }) + jsonSizeBytes({ ...written });
+  const sizeBytes = jsonSizeBytes({ ...view }) + jsonSizeBytes({ ...written });
   if (sizeBytes > MAX_RECORD_BYTES) {
     log.warn('The end of the run is too large for its evidence folder.', { sizeBytes });
     return undefined;
