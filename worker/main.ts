@@ -54,14 +54,12 @@ async function main(): Promise<void> {
   const connection = await NativeConnection.connect(config.connection);
   const adapters = createAdapters(config);
   if (config.settings.hotkeyFile !== null) openHotkey(adapters);
-  const client = new Client({ connection, namespace: config.namespace });
-  const watch = watchRuns({
-    processes: adapters.processes,
-    server: config.server,
-    describeRun: (runId) => describeRun(client, runId),
-    onRemark: remark,
+  // Made later: a worker that cannot start must not hold on to a host.
+  let watch: ReturnType<typeof watchRuns> | null = null;
+  const workers = await createWorkers(config, adapters, {
+    connection,
+    onForgotten: () => watch?.look(),
   });
-  const workers = await createWorkers(config, adapters, { connection, onForgotten: watch.look });
   const running = workers.map((worker) => worker.run());
   process.stdout.write(
     `${JSON.stringify({
@@ -72,6 +70,13 @@ async function main(): Promise<void> {
     })}\n`,
   );
   void introduceHost(adapters);
+  const client = new Client({ connection, namespace: config.namespace });
+  watch = watchRuns({
+    processes: adapters.processes,
+    server: config.server,
+    describeRun: (runId) => describeRun(client, runId),
+    onRemark: remark,
+  });
   try {
     await Promise.all(running);
   } finally {
