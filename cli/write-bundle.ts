@@ -38,7 +38,7 @@ export async function writeBundle(runId: string, options: BundleCommandOptions):
       { hint: 'Change the secret: it lies in the evidence folder of the run.' },
     );
   }
-  const interruption = listenForInterruption(() => 'Nothing was written.');
+  const interruption = listenForInterruption(() => 'The bundle was not written.');
   const packed = await pack(
     { chain, store: createFolderStore(path.join(root, 'store')), out },
     {

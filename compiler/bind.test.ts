@@ -156,13 +156,17 @@ describe('binding', () => {
 
   it('shows no text that looks like a secret', () => {
     const token = `hf_${'a1'.repeat(17)}`;
+    const words = 'act act act act act act act act act act act act';
     const { printed } = bind({
       task: { text: 'a' },
       count: { text: token },
       tags: { text: token },
-      limits: { value: { a: token } },
+      recipes: { text: `*${token}` },
+      limits: { value: { [token]: 'much' } },
+      rate: { text: words },
     });
-    expect(printed.join('\n')).not.toContain(token);
+    for (const secret of [token, words]) expect(printed.join('\n')).not.toContain(secret);
+    expect(printed).toHaveLength(5);
     expect(printed.join('\n')).toContain(
       'the input `count` is a text that looks like a secret, which is not an int',
     );

@@ -90,7 +90,8 @@ function bindInputs(
         diagnostics.add(
           'INPUT_INVALID',
           input.nameRange,
-          `the input \`${input.name}\` ${result}`,
+          // A parser's own words, or the name of a member, may quote what was given.
+          `the input \`${input.name}\` ${holdsSecret(result) ? 'does not fit, and looks like a secret' : result}`,
           exampleOf(input, value),
         );
       } else {
@@ -296,5 +297,6 @@ function quoted(text: string): string {
 }
 
 function holdsSecret(text: string): boolean {
-  return findSecretLiterals(text.slice(0, 1_000)).length > 0;
+  // Words are a mnemonic where they are a whole value.
+  return findSecretLiterals(`"${text.slice(0, 1_000)}"`).length > 0;
 }

@@ -73,6 +73,7 @@ export async function packBundle(
     await archive.end();
     const sizeBytes = archive.sizeBytes();
     await handle.close();
+    signal?.throwIfAborted();
     await giveName(temporary, out);
     return { root, sizeBytes, absent };
   } catch (error) {
@@ -94,7 +95,8 @@ async function giveName(temporary: string, out: string): Promise<void> {
     await rename(temporary, out);
     return;
   }
-  await rm(temporary, { force: true });
+  // The bundle is there, whatever becomes of its other name.
+  await rm(temporary, { force: true }).catch(() => {});
 }
 
 async function findSource({ file, sizeBytes }: BundleFile, store: Store): Promise<string | null> {
