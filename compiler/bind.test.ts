@@ -285,6 +285,15 @@ describe('binding', () => {
     expect(diagnostics.map((one) => one.message)).toEqual([message]);
   });
 
+  it.each([
+    ['recipes', "--input recipes='[{ name: …, edits: … }]'"],
+    ['limits', "--input limits='{ key: 0.5 }'"],
+    ['tags', "--input tags='[a, b]'"],
+  ])('shows how to give %s, quoted for a shell', (name, given) => {
+    const { diagnostics } = bind({ task: { text: 'a' }, [name]: { value: null } });
+    expect(diagnostics[0]?.hint).toBe(`give it with \`${given}\``);
+  });
+
   it('refuses a plan that is too large to be started', () => {
     const { plan, diagnostics } = bind({
       task: { value: 'x'.repeat(520_000) },

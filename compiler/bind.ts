@@ -156,11 +156,9 @@ function exampleText(type: Type): string {
     case 'one_of':
       return type.values[0] ?? '…';
     case 'list':
-      return type.of.kind === 'string'
-        ? "'[a, b]'"
-        : `'[${exampleText(type.of)}]'`.replaceAll("''", '');
+      return type.of.kind === 'string' ? "'[a, b]'" : `'[${exampleValue(type.of)}]'`;
     case 'map':
-      return `'{ key: ${exampleText(type.of)} }'`;
+      return `'{ key: ${exampleValue(type.of)} }'`;
     case 'named':
     case 'record':
       return `'{ ${[...type.fields]
