@@ -1,6 +1,7 @@
 /**
  * Ends programs whose run is over without their having been told: the run was terminated, it timed out, or the
- * server lost it. Asked at start, every minute, and when a step is told that it is known no longer, for each run that the host lists, of the server that knows it.
+ * server lost it. Asked at start, every minute, and when a step is told that it is known no longer, for each run that
+ * the host lists, of the server that knows it.
  *
  * Only that very server's word counts: a program of another server or namespace is left alone, and an error of the
  * connection says nothing about a run.

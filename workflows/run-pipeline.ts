@@ -86,7 +86,8 @@ export async function runPipeline(args: RunArgs): Promise<RunView> {
       'PLAN_VERSION_UNKNOWN',
     );
   }
-  // The turns of a step's promises decide in which order commands come: a run from before keeps to its own.
+  // Fewer promises for a step, whose turns decide in which order commands come, and fewer writes of the stage: a run from
+  // before keeps to its own.
   const isLean = patched('lean');
   const { part } = args;
   const run = { runId: part?.runId ?? workflowInfo().workflowId, roundId: args.roundId };
