@@ -355,9 +355,27 @@ class ClaimWalk {
       const closed = { none: true, open: null, done: true };
       return { normal: closed, failed: closed, broken: closed };
     }
-    const isSure =
-      step.kind === 'repeat' || (step.items.op === 'list' && step.items.items.length > 0);
+    if (step.kind === 'repeat') return this.#betweenTurns(step, exits);
+    const isSure = step.items.op === 'list' && step.items.items.length > 0;
     return { ...exits, normal: isSure ? exits.normal : join(exits.normal, flow) };
+  }
+
+  /** Behind a turn a `repeat` waits for its next, ends well, or fails at its limit. */
+  #betweenTurns(step: PlanStep & { kind: 'repeat' }, exits: Exits): Exits {
+    const { until, everyMs, limit } = step;
+    const ended =
+      until === undefined
+        ? { yes: exits.normal, no: exits.normal }
+        : this.#split(until, exits.normal);
+    const name = labelOf(step);
+    const failed = until === undefined ? NOWHERE : because(ended.no, `when ${name} fails,`);
+    const isPaused = everyMs !== undefined && limit > 1;
+    const broken = because(ended.no, `when the run is stopped or cancelled in ${name},`);
+    return {
+      normal: ended.yes,
+      failed: join(exits.failed, failed),
+      broken: isPaused ? join(exits.broken, broken) : exits.broken,
+    };
   }
 
   /** What one turn leaves open the next goes on with: for it all that the turns take has passed. */

@@ -80,7 +80,8 @@ function step(draw: ClaimDraw, depth: number): Yaml {
       };
     case 19: {
       const until = draw.below(2) === 0 ? { until: input(draw) } : {};
-      return { ...guard, repeat: { limit: 1 + draw.below(2), ...until }, steps: inner() };
+      const every = draw.below(3) === 0 ? { every: draw.of(['10m', '1h']) } : {};
+      return { ...guard, repeat: { limit: 1 + draw.below(2), ...every, ...until }, steps: inner() };
     }
     default:
       return end(draw);
