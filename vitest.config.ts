@@ -1,7 +1,11 @@
 import { defineConfig } from 'vitest/config';
 
+/** What is waited for may take long on a busy machine; a second, as vitest has it, asserts a duration. */
+const patient = { expect: { poll: { timeout: 50_000 } } };
+
 /** Tests that start servers or count processes run one file at a time: two cores are all there is. */
 const oneAtATime = {
+  expect: { poll: { timeout: 60_000 } },
   pool: 'forks',
   fileParallelism: false,
   testTimeout: 120_000,
@@ -22,6 +26,7 @@ export default defineConfig({
             '{core,compiler,testing,rehearse,workflows,activities,adapters,worker,cli,host,devnet}/**/*.test.ts',
           ],
           pool: 'forks',
+          ...patient,
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },
@@ -31,6 +36,7 @@ export default defineConfig({
           name: 'corpus',
           include: ['test/corpus/**/*.test.ts'],
           pool: 'forks',
+          ...patient,
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },
@@ -40,6 +46,7 @@ export default defineConfig({
           name: 'replay',
           include: ['test/replay/**/*.test.ts'],
           pool: 'forks',
+          ...patient,
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },

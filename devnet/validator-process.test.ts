@@ -52,7 +52,7 @@ describe('the validator process', () => {
     await expect.poll(starts).toBe(1);
     const { pid } = running.status();
     process.kill(pid ?? 0, 'SIGKILL');
-    await expect.poll(starts, { timeout: 10_000 }).toBe(2);
+    await expect.poll(starts).toBe(2);
     expect(running.status().pid).not.toBe(pid);
     expect(reports[0]).toMatch(/^the validator ended \(SIGKILL\); submissions wait\. Log: /);
   });
@@ -63,10 +63,10 @@ describe('the validator process', () => {
     await expect.poll(starts).toBe(1);
     process.kill(running.status().pid ?? 0, 'SIGSTOP');
     await expect
-      .poll(() => reports, { timeout: 10_000 })
+      .poll(() => reports)
       .toContain('the validator is stopped by a signal; submissions wait until it goes on');
     process.kill(running.status().pid ?? 0, 'SIGCONT');
-    await expect.poll(() => reports, { timeout: 10_000 }).toContain('the validator goes on');
+    await expect.poll(() => reports).toContain('the validator goes on');
   });
 
   it('ends with the process that keeps it, also when that is killed', async () => {
@@ -91,7 +91,7 @@ describe('the validator process', () => {
     const pid = Number(printed.toString());
     expect(isAlive(pid)).toBe(true);
     keeper.kill('SIGKILL');
-    await expect.poll(() => isAlive(pid), { timeout: 10_000 }).toBe(false);
+    await expect.poll(() => isAlive(pid)).toBe(false);
   });
 
   it('stays ended after stop, also when a signal had stopped it, until it is started again', async () => {

@@ -51,12 +51,12 @@ describe('limits, warnings and devices', () => {
   });
 
   it.each([
-    ['limit', { stepMs: 300 }],
-    ['startLimit', { stepMs: 60_000, startMs: 300 }],
+    ['limit', { stepMs: 1_000 }],
+    ['startLimit', { stepMs: 60_000, startMs: 1_000 }],
     ['deadline', { stepMs: 60_000, deadlineMs: 1 }],
   ] as const)('ends a program at its %s, and says which it was', async (cause, limits) => {
     const relative: Partial<ProgramLimits> =
-      'deadlineMs' in limits ? { ...limits, deadlineMs: Date.now() + 500 } : limits;
+      'deadlineMs' in limits ? { ...limits, deadlineMs: Date.now() + 2_000 } : limits;
     const end = await endOf(run(client, forever(relative)));
     expect(end).toMatchObject({ cause });
     expect(lives(await readPid(file('pid')))).toBe(false);

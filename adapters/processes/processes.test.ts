@@ -350,7 +350,7 @@ describe('processes', () => {
       options({
         place: place(2),
         token: 2,
-        limits: limits({ deadlineMs: Date.now() + 500, graceMs: 50 }),
+        limits: limits({ deadlineMs: Date.now() + 2_000, graceMs: 50 }),
       }),
     );
     expect(deadline).toMatchObject({

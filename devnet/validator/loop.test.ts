@@ -314,7 +314,7 @@ describe('the loop', () => {
       .toBeGreaterThan(0);
     await coordinator.start();
     coordinator.jobs = [job()];
-    await expect.poll(() => coordinator.results.length, { timeout: 20_000 }).toBe(1);
+    await expect.poll(() => coordinator.results.length).toBe(1);
     ending.abort(new Error('over'));
     await loop;
     expect(lines[0]).toMatch(/^cycle failed: .* answered HTTP 500/);
@@ -370,13 +370,11 @@ describe('the validator process', () => {
     const mark = path.join(home, 'pid');
     coordinator.jobs = [job({}, { benchmark_command: `echo $$ > ${mark}; sleep 600 & wait` })];
     const running = start('--interval', '0.01');
-    await expect
-      .poll(() => (existsSync(mark) ? readFile(mark, 'utf8') : ''), { timeout: 20_000 })
-      .toMatch(/\d\n/);
+    await expect.poll(() => (existsSync(mark) ? readFile(mark, 'utf8') : '')).toMatch(/\d\n/);
     const group = Number(await readFile(mark, 'utf8'));
     running.kill('SIGTERM');
     expect(await exitOf(running)).toEqual([0, null]);
-    await expect.poll(() => isGroupAlive(group), { timeout: 10_000 }).toBe(false);
+    await expect.poll(() => isGroupAlive(group)).toBe(false);
     expect(coordinator.results).toEqual([]);
     expect(await readdir(path.join(home, 'replays'))).toEqual([]);
   });
@@ -386,14 +384,12 @@ describe('the validator process', () => {
     const benchmark = `touch ${begun}; sleep 0.5; echo ppl=1; touch ${ended}`;
     coordinator.jobs = [job({}, { benchmark_command: benchmark, time_budget_seconds: 4 })];
     const running = start('--interval', '0.01');
-    await expect.poll(() => existsSync(begun), { timeout: 20_000 }).toBe(true);
+    await expect.poll(() => existsSync(begun)).toBe(true);
     const deadline = Date.now() + 4_500;
     running.kill('SIGSTOP');
-    await expect
-      .poll(() => existsSync(ended) && Date.now() > deadline, { timeout: 20_000 })
-      .toBe(true);
+    await expect.poll(() => existsSync(ended) && Date.now() > deadline).toBe(true);
     running.kill('SIGCONT');
-    await expect.poll(() => coordinator.results.length, { timeout: 20_000 }).toBe(1);
+    await expect.poll(() => coordinator.results.length).toBe(1);
     expect(coordinator.results[0]?.status).toBe('accepted');
     running.kill('SIGTERM');
     expect(await exitOf(running)).toEqual([0, null]);

@@ -300,9 +300,7 @@ describe('a validator that is told to end', () => {
       ending.signal,
     );
     const failure = expect(running).rejects.toThrow('ended');
-    await expect
-      .poll(() => readFile(mark, 'utf8').catch(() => ''), { timeout: 20_000 })
-      .toMatch(/\d+\n/);
+    await expect.poll(() => readFile(mark, 'utf8').catch(() => '')).toMatch(/\d+\n/);
     ending.abort(new Error('ended'));
     await failure;
     await expectGone(mark);
@@ -312,7 +310,7 @@ describe('a validator that is told to end', () => {
 
 async function expectGone(pidFile: string): Promise<void> {
   const pid = Number(await readFile(pidFile, 'utf8'));
-  await expect.poll(() => isProcessAlive(pid), { timeout: 10_000 }).toBe(false);
+  await expect.poll(() => isProcessAlive(pid)).toBe(false);
 }
 
 describe('the artifact', () => {

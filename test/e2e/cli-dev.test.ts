@@ -63,7 +63,7 @@ test('leaves its programs running, ends their host, and finds them again', async
   const { runId } = await callJson('run', file, '--detach');
   const output = async (): Promise<string> =>
     (await adit(['logs', String(runId), 'wait'], { stateDir })).stdout;
-  await expect.poll(output, { timeout: 60_000 }).toBe('began');
+  await expect.poll(output).toBe('began');
   const { programs } = (await callJson('ps')) as { programs: { pid: number }[] };
   const told = await first.end();
   expect(told).toContain(
@@ -77,7 +77,7 @@ test('leaves its programs running, ends their host, and finds them again', async
   expect(second.ready.processes.host).not.toBe(first.ready.processes.host);
   await writeFile(gate, '');
   const status = async (): Promise<unknown> => (await callJson('show', String(runId)))['status'];
-  await expect.poll(status, { timeout: 60_000 }).toBe('succeeded');
+  await expect.poll(status).toBe('succeeded');
   expect(await output()).toBe('began\nended');
   await second.end();
   expect(identifyProcess(second.ready.processes.host)).toBeNull();

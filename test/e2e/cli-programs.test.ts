@@ -27,7 +27,7 @@ test('a known secret that a program prints stands neither in its error nor in it
     },
   ]);
   const status = async (): Promise<string> => JSON.stringify(await world.programs(runId));
-  await expect.poll(status, { timeout: 30_000 }).toContain('[masked]');
+  await expect.poll(status).toContain('[masked]');
   expect(await status()).not.toContain('s3cret');
   expect((await world.call('show', runId, '--json')).stdout).not.toContain('s3cret');
   await open();
@@ -47,7 +47,7 @@ describe('adit logs', () => {
     ]);
     const follows = world.call('logs', runId, 'talk', '--follow');
     const sofar = async (): Promise<string> => (await world.call('logs', runId, 'talk')).stdout;
-    await expect.poll(sofar, { timeout: 30_000 }).toContain('[masked].');
+    await expect.poll(sofar).toContain('[masked].');
     await open();
     const { stdout, exitCode } = await follows;
     expect(exitCode).toBe(0);
@@ -64,7 +64,7 @@ describe('adit logs', () => {
         more: '    retry: { attempts: 2, first: 1ms }\n',
       },
     ]);
-    await expect.poll(() => world.status(runId), { timeout: 30_000 }).toBe('succeeded');
+    await expect.poll(() => world.status(runId)).toBe('succeeded');
     const all = await world.call('logs', runId);
     expect(all.stdout).toBe('one\ntry\ntry');
     expect(all.stderr.match(/── (\S+), start (\d+)/g)).toEqual([
@@ -87,11 +87,10 @@ describe('adit logs', () => {
       { id: 'twice', command, more: '    retry: { attempts: 2, first: 500ms }\n' },
       { id: 'after', command: 'echo after' },
     ]);
-    await expect.poll(() => world.programs(runId), { timeout: 30_000 }).toHaveLength(1);
+    await expect.poll(() => world.programs(runId)).toHaveLength(1);
     const step = world.follow('logs', runId, 'twice', '--follow');
     const run = world.follow('logs', runId, '--follow');
-    for (const { text } of [step, run])
-      await expect.poll(text, { timeout: 30_000 }).toBe('try 0\n');
+    for (const { text } of [step, run]) await expect.poll(text).toBe('try 0\n');
     await open();
     await step.ended;
     await run.ended;
@@ -101,7 +100,7 @@ describe('adit logs', () => {
 
   test('comes from the store when the run directory is gone, and says what is not there', async () => {
     const runId = await world.start([{ id: 'kept', command: 'echo kept' }]);
-    await expect.poll(() => world.status(runId), { timeout: 30_000 }).toBe('succeeded');
+    await expect.poll(() => world.status(runId)).toBe('succeeded');
     await rm(path.join(world.stateDir, 'runs', runId, 'processes'), { recursive: true });
     expect((await world.call('logs', runId, 'kept')).stdout).toBe('kept');
     expect((await world.call('logs', runId)).stdout).toBe('kept');
@@ -123,7 +122,7 @@ describe('a program that runs', () => {
       { id: 'sleep', command: 'exec sleep 600', more: '    timeout: 1h\n' },
     ]);
     await expect
-      .poll(() => world.programs(runId), { timeout: 30_000 })
+      .poll(() => world.programs(runId))
       .toMatchObject([{ step: 'sleep', start: 1, state: 'running', pid: expect.any(Number) }]);
     const [{ pid, endsAt } = {}] = await world.programs(runId);
     expect(await world.callJson('ps')).toMatchObject({
@@ -146,7 +145,7 @@ describe('a program that runs', () => {
       runId,
       ended: [{ step: 'sleep', start: 1, pid }],
     });
-    await expect.poll(() => world.status(runId), { timeout: 30_000 }).toBe('failed');
+    await expect.poll(() => world.status(runId)).toBe('failed');
     expect(await world.callJson('show', runId)).toMatchObject({
       error: { code: 'PROGRAM_KILLED', step: 'sleep' },
     });
@@ -158,7 +157,7 @@ describe('a program that runs', () => {
 
   test('is ended by a cancellation that abandons silent hosts, also when it was asked for before', async () => {
     const runId = await world.start([{ id: 'sleep', command: 'exec sleep 600' }]);
-    await expect.poll(() => world.programs(runId), { timeout: 30_000 }).toHaveLength(1);
+    await expect.poll(() => world.programs(runId)).toHaveLength(1);
     expect(await world.callJson('cancel', runId)).toEqual({
       runId,
       status: 'running',
@@ -170,8 +169,8 @@ describe('a program that runs', () => {
     // It may have ended in between.
     if (again['error'] === undefined)
       expect(again).toMatchObject({ requested: true, abandoned: true, forced: true });
-    await expect.poll(() => world.status(runId), { timeout: 30_000 }).toBe('cancelled');
-    await expect.poll(() => world.programs(runId), { timeout: 30_000 }).toEqual([]);
+    await expect.poll(() => world.status(runId)).toBe('cancelled');
+    await expect.poll(() => world.programs(runId)).toEqual([]);
   });
 });
 
@@ -188,7 +187,7 @@ describe('adit host', () => {
     );
     let text = '';
     child.stdout.on('data', (chunk: Buffer) => (text += chunk.toString()));
-    await expect.poll(() => text, { timeout: 30_000 }).toContain('\n');
+    await expect.poll(() => text).toContain('\n');
     expect(JSON.parse(text)).toMatchObject({
       ready: true,
       stateDir: own,
@@ -260,9 +259,9 @@ describe('adit prune', () => {
   test('frees what old rounds left, and keeps young and open ones, and the evidence', async () => {
     const { waits, open } = world.gate();
     const ended = await world.start([{ id: 'big', command: 'head -c 300000 /dev/zero; echo end' }]);
-    await expect.poll(() => world.status(ended), { timeout: 30_000 }).toBe('succeeded');
+    await expect.poll(() => world.status(ended)).toBe('succeeded');
     const running = await world.start([{ id: 'wait', command: waits }]);
-    await expect.poll(() => world.programs(running), { timeout: 30_000 }).toHaveLength(1);
+    await expect.poll(() => world.programs(running)).toHaveLength(1);
 
     type Pruned = {
       freedBytes: number;
@@ -311,6 +310,6 @@ describe('adit prune', () => {
     await world.callJson('prune', '--older-than', '1ms', '--evidence');
     expect(existsSync(runFolder)).toBe(false);
     await open();
-    await expect.poll(() => world.status(running), { timeout: 30_000 }).toBe('succeeded');
+    await expect.poll(() => world.status(running)).toBe('succeeded');
   });
 });

@@ -82,7 +82,7 @@ test('a second run is refused and told which one runs, until that has ended', as
   // The run takes its lock with its first task.
   const stages = async (): Promise<string> => (await call(['show', first, '--json'])).stdout;
   await expect
-    .poll(stages, { timeout: 30_000 })
+    .poll(stages)
     .toMatch(/"path": "wait",\s+"uses": "process.run",\s+"status": "running"/);
   const refused = await again();
   expect(refused.exitCode).toBe(1);
@@ -101,7 +101,7 @@ test('a second run is refused and told which one runs, until that has ended', as
   await writeFile(path.join(folder, 'go'), '');
   const ended = async (): Promise<unknown> =>
     (JSON.parse((await call(['show', first, '--json'])).stdout) as { status: unknown }).status;
-  await expect.poll(ended, { timeout: 30_000 }).not.toBe('running');
+  await expect.poll(ended).not.toBe('running');
   expect((await again()).exitCode).toBe(0);
 });
 
@@ -115,10 +115,10 @@ test('a run that was reset and then terminated does not hold its round for ever'
     (await handle.fetchHistory()).events?.find(
       (event) => event.childWorkflowExecutionStartedEventAttributes,
     )?.childWorkflowExecutionStartedEventAttributes?.workflowExecution?.workflowId ?? undefined;
-  await expect.poll(locked, { timeout: 30_000 }).toMatch(/^adit-round:/);
+  await expect.poll(locked).toMatch(/^adit-round:/);
   const lockId = String(await locked());
   await expect
-    .poll(async () => (await call(['show', first, '--json'])).stdout, { timeout: 30_000 })
+    .poll(async () => (await call(['show', first, '--json'])).stdout)
     .toMatch(/"path": "wait",\s+"uses": "process.run",\s+"status": "running"/);
   const { events } = await handle.fetchHistory();
   await connection.workflowService.resetWorkflowExecution({

@@ -83,7 +83,7 @@ describe('adit run --until', () => {
       '--until',
       'b',
     );
-    await expect.poll(() => world.status(runId), { timeout: 30_000 }).toBe('stopped');
+    await expect.poll(() => world.status(runId)).toBe('stopped');
     expect(await world.callJson('show', runId)).toMatchObject({ error: { code: 'UNTIL_REACHED' } });
     expect((await world.call('logs', runId)).stdout).toBe('a\nb');
 
@@ -152,7 +152,7 @@ steps:
         .split('\n')
         .filter((line) => line.includes(run.runId))
         .map((line) => JSON.parse(line) as unknown);
-    await expect.poll(told, { timeout: 30_000 }).toEqual([
+    await expect.poll(told).toEqual([
       expect.objectContaining({
         event: 'failed',
         run: run.runId,
@@ -172,7 +172,7 @@ describe('adit retry', () => {
     expect(refused.stderr).toContain(`The run "${runId}" has not ended; nothing was started.`);
     expect(refused.stderr).toContain(`cancel ${runId}`);
     await open();
-    await expect.poll(() => world.status(runId), { timeout: 30_000 }).toBe('succeeded');
+    await expect.poll(() => world.status(runId)).toBe('succeeded');
     expect((await world.call('retry', 'no-such-run')).stderr).toContain(
       'There is no run "no-such-run"',
     );
@@ -191,7 +191,7 @@ describe('a step that asks', () => {
     const waits = async (): Promise<unknown> =>
       ((await world.callJson('decide', runId)) as { parked?: unknown[] }).parked;
     await expect
-      .poll(waits, { timeout: 30_000 })
+      .poll(waits)
       .toMatchObject([{ runId, step: 'ask', error: { code: 'PROGRAM_FAILED' } }]);
     return runId;
   }
@@ -220,7 +220,7 @@ describe('a step that asks', () => {
       'mended',
     );
     expect(decided).toEqual({ runId, step: 'ask', action: 'retry', id: 'd1', repeated: false });
-    await expect.poll(() => world.status(runId), { timeout: 30_000 }).toBe('succeeded');
+    await expect.poll(() => world.status(runId)).toBe('succeeded');
     const late = await world.call('decide', runId, 'ask', '--retry');
     expect(late.exitCode).toBe(1);
     expect(late.stderr).toContain(`The run "${runId}" has already ended.`);
@@ -238,7 +238,7 @@ describe('a step that asks', () => {
     expect(await world.callJson('decide', runId, 'ask', '--value', value)).toMatchObject({
       action: 'value',
     });
-    await expect.poll(() => world.status(runId), { timeout: 30_000 }).toBe('succeeded');
+    await expect.poll(() => world.status(runId)).toBe('succeeded');
   });
 
   test('fails with its code when that is the decision', async () => {
@@ -247,7 +247,7 @@ describe('a step that asks', () => {
     expect(none.exitCode).toBe(2);
     expect(none.stderr).toContain(`The run "${runId}" has no step "wait" here.`);
     await world.callJson('decide', runId, 'ask', '--fail');
-    await expect.poll(() => world.status(runId), { timeout: 30_000 }).toBe('failed');
+    await expect.poll(() => world.status(runId)).toBe('failed');
     expect(await world.callJson('show', runId)).toMatchObject({
       error: { code: 'PROGRAM_FAILED' },
     });
@@ -287,7 +287,7 @@ outputs: { lane: '\${{ steps.go.lane }}' }
   );
   const { runId } = (await world.callJson('run', file, '--detach')) as { runId: string };
   await expect
-    .poll(() => world.callJson('approve', runId), { timeout: 30_000 })
+    .poll(() => world.callJson('approve', runId))
     .toMatchObject({ approvals: [{ runId, step: 'go', quorum: 1, approved: [] }] });
   expect((await world.call('show', runId)).stdout).toContain(`approve ${runId} go`);
   expect((await world.call('list')).stdout).toContain('waits for approval: go');
@@ -338,7 +338,7 @@ outputs: { lane: '\${{ steps.go.lane }}' }
     approved: 1,
     quorum: 1,
   });
-  await expect.poll(() => world.status(runId), { timeout: 30_000 }).toBe('succeeded');
+  await expect.poll(() => world.status(runId)).toBe('succeeded');
   const { outputs, steps } = await world.callJson('show', runId);
   expect(outputs).toEqual({ lane: 'fast' });
   expect((steps as unknown[])[1]).toMatchObject({

@@ -306,14 +306,14 @@ describe('adit run', () => {
       ) as { runId: string };
       const list = async (): Promise<string> =>
         (await adit(['list', '--json'], { stateDir, env })).stdout;
-      await expect.poll(list, { timeout: 20_000 }).toContain(started.runId);
+      await expect.poll(list).toContain(started.runId);
       // In a pid namespace of its own a program knows itself by another number.
       const pid = async (): Promise<number> => {
         const { stdout } = await adit(['ps', '--json'], { stateDir });
         const { programs } = JSON.parse(stdout) as { programs: { runId: string; pid: number }[] };
         return programs.find(({ runId }) => runId === started.runId)?.pid ?? 0;
       };
-      await expect.poll(pid, { timeout: 20_000 }).toBeGreaterThan(0);
+      await expect.poll(pid).toBeGreaterThan(0);
       const victim = await pid();
       const cancelled = await adit(['cancel', started.runId, '--json'], { stateDir, env });
       expect([0, 4]).toContain(cancelled.exitCode);
@@ -411,7 +411,7 @@ describe('adit run', () => {
       );
       let seen = '';
       child.all?.on('data', (chunk: Buffer) => (seen += chunk.toString()));
-      await expect.poll(() => seen, { timeout: 30_000 }).toMatch(/no worker/i);
+      await expect.poll(() => seen).toMatch(/no worker/i);
       child.kill('SIGINT');
       const result = await child;
       expect(result.exitCode).toBe(130);

@@ -123,7 +123,7 @@ describe('adit devnet', () => {
       const pid = Number(devnet.ready['validatorPid']);
       expect(await isProcessAlive(pid)).toBe(true);
       await devnet.end(signal);
-      await expect.poll(() => isProcessAlive(pid), { timeout: 15_000 }).toBe(false);
+      await expect.poll(() => isProcessAlive(pid)).toBe(false);
       expect(await answers(`${String(devnet.ready['coordinator'])}/healthz`)).toBe(false);
       if (signal === 'SIGKILL') return;
       expect(devnet.child.exitCode).toBe(0);
@@ -137,11 +137,11 @@ describe('adit devnet', () => {
       const devnet = await startDevnet();
       const pidFile = path.join(home, 'benchmark.pid');
       await submitSlow(devnet, `echo $$ > ${pidFile}; sleep 600`);
-      await expect.poll(() => existsSync(pidFile), { timeout: 30_000 }).toBe(true);
+      await expect.poll(() => existsSync(pidFile)).toBe(true);
       const benchmark = Number(await readFile(pidFile, 'utf8'));
       expect(await isGroupAlive(benchmark)).toBe(true);
       await devnet.end(signal);
-      await expect.poll(() => isGroupAlive(benchmark), { timeout: 15_000 }).toBe(false);
+      await expect.poll(() => isGroupAlive(benchmark)).toBe(false);
     },
   );
 
@@ -152,7 +152,7 @@ describe('adit devnet', () => {
     await devnet.end('SIGKILL');
     expect(await isProcessAlive(pid)).toBe(true);
     const again = await startDevnet();
-    await expect.poll(() => isProcessAlive(pid), { timeout: 15_000 }).toBe(false);
+    await expect.poll(() => isProcessAlive(pid)).toBe(false);
     expect(await isProcessAlive(Number(again.ready['validatorPid']))).toBe(true);
   });
 

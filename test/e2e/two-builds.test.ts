@@ -85,7 +85,7 @@ const started = async (): Promise<string[]> =>
   (await readFile(path.join(folder, 'started'), 'utf8').catch(() => '')).trim().split('\n');
 
 const untilStarted = (...names: string[]): Promise<void> =>
-  expect.poll(started, { timeout: 60_000 }).toEqual(expect.arrayContaining(names));
+  expect.poll(started).toEqual(expect.arrayContaining(names));
 
 async function begin(build: Build, file: string): Promise<string> {
   const given = `folder=${folder}`;
@@ -118,7 +118,7 @@ test('a worker of this build carries on what one of an earlier build began', asy
   await letGo('again-0');
   await untilStarted('again-1');
   await expect
-    .poll(() => old.json('decide', run), { timeout: 60_000 })
+    .poll(() => old.json('decide', run))
     .toMatchObject({ parked: [{ step: 'guard/all/asks' }, { step: 'guard/all/agreed' }] });
   await old.worker.end('SIGKILL');
   await old.host.end('SIGTERM');

@@ -148,7 +148,7 @@ test('a worker that is frozen with its submission under way, and thaws beside an
   const frozen = await network.startWorker();
   await network.admin('POST', 'faults', { route: SUBMIT, kind: 'hold' });
   const handle = await start();
-  await expect.poll(async () => (await fired()).held, { timeout: 60_000 }).toBe(1);
+  await expect.poll(async () => (await fired()).held).toBe(1);
   process.kill(frozen.pid, 'SIGSTOP');
   const other = await network.startWorker();
   // The other worker has looked, found nothing, and waits until the request can no longer arrive. The frozen one's
@@ -161,9 +161,7 @@ test('a worker that is frozen with its submission under way, and thaws beside an
   expect(view.status).toBe('succeeded');
   await network.admin('POST', 'faults/release');
   process.kill(frozen.pid, 'SIGCONT');
-  await expect
-    .poll(async () => (await requests(SUBMIT)).statuses, { timeout: 30_000 })
-    .toEqual({ 200: 1, 401: 1 });
+  await expect.poll(async () => (await requests(SUBMIT)).statuses).toEqual({ 200: 1, 401: 1 });
   await frozen.end('SIGTERM');
   // Thawed, it may sign nothing more: the next try is the other worker's.
   expect((await requests(SUBMIT)).requests).toBe(2);
@@ -223,7 +221,7 @@ test.each<[string, JsonObject[]]>([
     const handle = await start();
     const evidence = createEvidence(path.join(folder, 'state'));
     await expect
-      .poll(async () => (await fired()).kinds.length, { timeout: 60_000 })
+      .poll(async () => (await fired()).kinds.length)
       .toBe(faults.reduce((sum, { times = 1 }) => sum + Number(times), 0));
     await handle.cancel();
     await handle.result().catch(() => undefined);

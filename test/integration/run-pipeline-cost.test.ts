@@ -190,7 +190,7 @@ test('a history has as many events as the document says', async () => {
         (await parked.fetchHistory()).events?.some(
           (event) => event.childWorkflowExecutionCompletedEventAttributes,
         ) === true;
-      await expect.poll(isTold, { timeout: 60_000 }).toBe(true);
+      await expect.poll(isTold).toBe(true);
       await decide(parked, { id: 'd1', step: 'asks', action: 'fail' });
       const cost = (await eventsOf(parked)) - bare - STEP - MARK - ANSWER;
       // Quickly told is told within one task of the workflow.

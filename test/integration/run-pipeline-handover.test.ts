@@ -46,16 +46,13 @@ const chain = (name: string, count: number): PlanStep[] =>
 async function executionsOf({ workflowId }: WorkflowHandle, least: number): Promise<number[]> {
   const lengths: number[] = [];
   await expect
-    .poll(
-      async () => {
-        lengths.length = 0;
-        const query = `WorkflowId="${workflowId}"`;
-        for await (const { historyLength } of runs.client.workflow.list({ query }))
-          lengths.push(historyLength);
-        return lengths.length;
-      },
-      { timeout: 60_000 },
-    )
+    .poll(async () => {
+      lengths.length = 0;
+      const query = `WorkflowId="${workflowId}"`;
+      for await (const { historyLength } of runs.client.workflow.list({ query }))
+        lengths.push(historyLength);
+      return lengths.length;
+    })
     .toBeGreaterThanOrEqual(least);
   return lengths;
 }
@@ -128,9 +125,7 @@ test('a run with a long history goes on with a new one: what waits, waits on', a
       expect(await decide(run, decision)).toMatchObject({ repeated: false });
       // The server has ended the lock with the first execution; the second has taken it anew.
       const lock = runs.client.workflow.getHandle(lockId);
-      await expect
-        .poll(async () => (await lock.describe()).parentExecution?.runId, { timeout: 60_000 })
-        .toBe(first);
+      await expect.poll(async () => (await lock.describe()).parentExecution?.runId).toBe(first);
       const other = await start(planOf(step('other')), { lockId });
       expect(await other.result()).toMatchObject({ error: { code: 'ROUND_RUNNING' } });
       await untilHandedOver(handle, first);

@@ -114,7 +114,7 @@ describe('sub-pipelines on a real server, every task replayed,', () => {
         maxCachedWorkflows: 0,
       },
       async ({ handle }) => {
-        await expect.poll(() => seen, { timeout: 60_000 }).toEqual(['outer/inner/guard/holds']);
+        await expect.poll(() => seen).toEqual(['outer/inner/guard/holds']);
         await handle.cancel();
         await expect(handle.result()).rejects.toBeInstanceOf(WorkflowFailedError);
         expect(seen).toEqual(['outer/inner/guard/holds', 'outer/inner/guard/finally/gives-back']);
@@ -218,8 +218,7 @@ describe('sub-pipelines on a real server, every task replayed,', () => {
       async ({ handle }) => {
         const child = (path: string): WorkflowHandle =>
           runs.client.workflow.getHandle(partId(handle.workflowId, path));
-        const started = (path: string): Promise<void> =>
-          expect.poll(() => seen, { timeout: 60_000 }).toContain(path);
+        const started = (path: string): Promise<void> => expect.poll(() => seen).toContain(path);
         await started('guard/killed/holds');
         await child('guard/killed').terminate('by hand');
         await started('parked/asks');
@@ -261,7 +260,7 @@ describe('sub-pipelines on a real server, every task replayed,', () => {
         maxCachedWorkflows: 0,
       },
       async ({ handle }) => {
-        await expect.poll(() => seen, { timeout: 60_000 }).toEqual(['first']);
+        await expect.poll(() => seen).toEqual(['first']);
         // One begins the part, one takes note that it has begun.
         const tasks = await until('both workflow tasks', async () => {
           const { events } = await handle.fetchHistory();

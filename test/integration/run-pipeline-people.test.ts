@@ -254,9 +254,7 @@ describe.each([
           note: expect.stringMatching(/^waits for approval, 0 of 2, until 20/) as string,
         });
         await expect
-          .poll(async () => (await handle.describe()).searchAttributes['AditStage'], {
-            timeout: 20_000,
-          })
+          .poll(async () => (await handle.describe()).searchAttributes['AditStage'])
           .toEqual(['go (waits for approval)']);
         const shown = await handle.query<ApprovalView | null, [string]>(APPROVAL_QUERY, 'go');
         expect(shown?.asked).toMatchObject({ summary: 'Go on?', show: { value: 'start 1' } });

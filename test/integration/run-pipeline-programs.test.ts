@@ -161,7 +161,7 @@ describe.each([
       runs.withRun(
         { plan, behaviour: nothing, activities: host.shared, maxCachedWorkflows },
         async ({ handle }) => {
-          await expect.poll(() => host.calls.length, { timeout: 30_000 }).toBe(1);
+          await expect.poll(() => host.calls.length).toBe(1);
           await handle.cancel();
           await expect(handle.result()).rejects.toMatchObject({
             cause: { name: 'CancelledFailure' },
@@ -185,7 +185,7 @@ describe.each([
     await runs.withRun(
       { plan, behaviour: nothing, activities: host.shared, maxCachedWorkflows },
       async ({ handle }) => {
-        await expect.poll(() => activityIds(handle), { timeout: 30_000 }).toContain('a');
+        await expect.poll(() => activityIds(handle)).toContain('a');
         await handle.cancel();
         const { status } = await untilStep(
           handle,
@@ -193,7 +193,7 @@ describe.each([
           ({ note }) => note === `cancelling, waits for host ${host.name}`,
         );
         expect(status).toBe('running');
-        await expect.poll(() => activityIds(handle), { timeout: 30_000 }).toContain('a end');
+        await expect.poll(() => activityIds(handle)).toContain('a end');
         await runs.withHost(host.queue, host.activities, async () => {
           await expect(handle.result()).rejects.toMatchObject({
             cause: { name: 'CancelledFailure' },
@@ -232,9 +232,9 @@ describe.each([
           maxCachedWorkflows,
         },
         async ({ handle }) => {
-          await expect.poll(() => host.calls.length, { timeout: 30_000 }).toBe(1);
+          await expect.poll(() => host.calls.length).toBe(1);
           await handle.cancel();
-          await expect.poll(() => host.ended.length, { timeout: 30_000 }).toBe(1);
+          await expect.poll(() => host.ended.length).toBe(1);
           await handle.signal(ABANDON_SIGNAL);
           await expect(handle.result()).rejects.toMatchObject({
             cause: { name: 'CancelledFailure' },
@@ -254,7 +254,7 @@ describe.each([
 test('the program of a sibling that fails is ended before the run is', async () => {
   const host = makeHost(async ({ path }) => {
     if (path === 'each#1/work') return untilCancelled();
-    await expect.poll(() => host.calls.length, { timeout: 30_000 }).toBe(2);
+    await expect.poll(() => host.calls.length).toBe(2);
     throw ApplicationFailure.nonRetryable('It failed.', 'PROGRAM_FAILED', { retryable: false });
   });
   const plan = planOf(foreachOf(['x', 'y'], [program('work')]));
@@ -281,9 +281,7 @@ test('a program that waits for a host is cancelled at once', async () => {
   await runs.withRun(
     { plan: planOf(program('a')), behaviour: nothing, activities: shared },
     async ({ handle }) => {
-      await expect
-        .poll(async () => (await activityIds(handle)).length, { timeout: 30_000 })
-        .toBe(1);
+      await expect.poll(async () => (await activityIds(handle)).length).toBe(1);
       await handle.cancel();
       await expect(handle.result()).rejects.toMatchObject({ cause: { name: 'CancelledFailure' } });
       isOver();
@@ -303,7 +301,7 @@ test('abandonment before a cancellation holds for it, and not for what its `fina
   await runs.withRun(
     { plan: guard, behaviour: nothing, activities: host.shared },
     async ({ handle }) => {
-      await expect.poll(() => activityIds(handle), { timeout: 30_000 }).toContain('guard/a');
+      await expect.poll(() => activityIds(handle)).toContain('guard/a');
       await handle.signal(ABANDON_SIGNAL);
       await handle.cancel();
       await expect(handle.result()).rejects.toMatchObject({ cause: { name: 'CancelledFailure' } });
@@ -334,7 +332,7 @@ test('a step on a silent host that runs no program is given up as well', async (
   );
   await runs.withHost(queue, silent, () =>
     runs.withRun({ plan, behaviour: nothing }, async ({ handle }) => {
-      await expect.poll(() => started, { timeout: 30_000 }).toBe(1);
+      await expect.poll(() => started).toBe(1);
       await handle.cancel();
       const name = queue.slice('q.host.'.length);
       await untilStep(handle, 'a', ({ note }) => note === `cancelling, waits for host ${name}`);

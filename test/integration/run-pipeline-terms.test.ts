@@ -99,7 +99,7 @@ describe('hooks', () => {
           expect(await handle.result()).toMatchObject({ status: 'stopped' });
 
           await receiver.open();
-          await expect.poll(() => receiver.received.length, { timeout: 60_000 }).toBe(2);
+          await expect.poll(() => receiver.received.length).toBe(2);
           const notices = receiver.received.map(({ notice }) => notice);
           const about = { run: handle.workflowId, round: handle.workflowId, pipeline: 'test' };
           const blamed = { step: 'a', code: 'EFFECT_UNKNOWN', message: 'Nobody knows.' };
@@ -141,7 +141,7 @@ describe('hooks', () => {
 
 describe('a deadline', () => {
   test('ends the run in order: what is under way is cancelled, and what is last still runs', async () => {
-    const args = { deadlineMs: Date.now() + 4_000, endsAtDeadline: true as const };
+    const args = { deadlineMs: Date.now() + 8_000, endsAtDeadline: true as const };
     await runs.withRun(
       { plan: planOf(guard(), step('after')), behaviour: hanging('guard/a'), args },
       async (started) => {

@@ -248,7 +248,7 @@ describe.each([
     await runs.withRun(
       { plan: planOf(guard), behaviour, maxCachedWorkflows },
       async ({ handle }) => {
-        await expect.poll(() => started.has('guard/a'), { timeout: 20_000 }).toBe(true);
+        await expect.poll(() => started.has('guard/a')).toBe(true);
         await handle.cancel();
         await expect(handle.result()).rejects.toMatchObject({
           cause: { name: 'CancelledFailure' },
