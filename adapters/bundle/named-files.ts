@@ -6,11 +6,14 @@ import { isDigest, type BundleFile } from './chain.js';
 export interface NamedFiles {
   /** Files by FileRef, in the order of their first mention. */
   readonly files: Map<string, BundleFile>;
-  /** Digests of which only the store can say whether it has bytes for them. */
+  /** Digests of which only the store can say whether it has bytes for them; to ask takes time for each. */
   readonly digests: Set<string>;
   /** The same, of evidence that may name files itself. */
   readonly hinted: Set<string>;
 }
+
+/** An artifact has a FileRef where it is meant; the input of a step is in no file. */
+const NAMED_OTHERWISE: ReadonlySet<string> = new Set(['artifactSha256', 'inputSha256']);
 
 /** Adds what a record names. */
 export function addNamedFiles(value: Json, found: NamedFiles): void {
@@ -20,7 +23,7 @@ export function addNamedFiles(value: Json, found: NamedFiles): void {
 /** `key` is the member that the value is, `owner` the one around it. */
 function visit(value: Json, key: string, owner: string, found: NamedFiles): void {
   if (typeof value === 'string') {
-    if (key.endsWith('Sha256') && key !== 'artifactSha256' && isDigest(value))
+    if (key.endsWith('Sha256') && !NAMED_OTHERWISE.has(key) && isDigest(value))
       found.digests.add(value);
     // What a patch applies to, and the verdict that an effect was allowed by.
     if ((key === 'baseSha256' || key === 'verdict') && isDigest(value)) found.hinted.add(value);

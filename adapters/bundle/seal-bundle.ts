@@ -59,47 +59,24 @@ export function createBundles(options: BundleOptions): Bundles {
   const mask = withTokenForms(options.mask);
   return {
     async seal({ view, plan }) {
-      const records: BundleRecord[] = [];
-      let sizeBytes = 0;
-      let values = 0;
-      const add = async (record: RecordKind, name: string, raw: object): Promise<void> => {
-        // A run of thousands of steps must not hold up the others of this worker.
-        if (records.length % 100 === 99) await setImmediate();
-        const value = maskJson(raw as JsonObject, mask);
-        const text = Buffer.from(JSON.stringify(value));
-        const bytes = text.length;
-        const within = values + measureJson(text).values;
-        const fits =
-          bytes <= MAX_RECORD_BYTES &&
-          sizeBytes + bytes <= MAX_RECORDS_BYTES &&
-          within <= MAX_RECORDS_VALUES;
-        if (fits) {
-          sizeBytes += bytes;
-          values = within;
-        }
-        records.push({
-          record,
-          name: mask(name),
-          value: fits ? value : { leftOut: 'the bundle is full', sizeBytes: bytes },
-        });
-      };
       const machine = { os: platform(), arch: arch() };
-      await add('environment', 'environment', {
-        adit: options.build,
-        node: process.versions.node,
-        machine,
-      });
-      await add('plan', 'plan', plan);
-      await add('run', 'run', view);
-      for (const effect of await sortedEffects(evidence, view.roundId))
-        await add('effect', effect.stepPath, effect);
+      const environment = { adit: options.build, node: process.versions.node, machine };
+      const effects = await sortedEffects(evidence, view.roundId);
       const parts = await readParts(evidence, view);
-      for (const [name, part] of parts) await add('part', name, part);
-      for (const step of await readSteps(evidence, view, parts))
-        await add('step', String(step['path']), { ...step });
-      for (const { name, value } of await readPrograms(options, view, mask))
-        await add('program', name, value);
-
+      const steps = await readSteps(evidence, view, parts);
+      const programs = await readPrograms(options, view, mask);
+      const records = await toRecords(
+        [
+          recordOf('environment', 'environment', environment),
+          recordOf('plan', 'plan', plan),
+          recordOf('run', 'run', view),
+          ...effects.map((effect) => recordOf('effect', effect.stepPath, effect)),
+          ...parts.map(([name, part]) => recordOf('part', name, part)),
+          ...steps.map((step) => recordOf('step', String(step['path']), step)),
+          ...programs.map(({ name, value }) => recordOf('program', name, value)),
+        ],
+        mask,
+      );
       const files = await namedFiles(records, options.store);
       const { runId, roundId, pipeline, status } = view;
       const { text, root } = writeChain({ runId, roundId, pipeline, status }, [
@@ -110,6 +87,49 @@ export function createBundles(options: BundleOptions): Bundles {
       return { root };
     },
   };
+}
+
+function recordOf(record: RecordKind, name: string, value: object): BundleRecord {
+  return { record, name, value: value as JsonObject };
+}
+
+/** So many at once: a run of thousands of steps must not hold up the others of its worker. */
+const BATCH = 100;
+
+/** Masked; what is too much for one bundle is named and left out. */
+async function toRecords(raw: readonly BundleRecord[], mask: Mask): Promise<BundleRecord[]> {
+  const records: BundleRecord[] = [];
+  let sizeBytes = 0;
+  let values = 0;
+  for (let at = 0; at < raw.length; at += BATCH) {
+    if (at > 0) await setImmediate();
+    const batch = raw.slice(at, at + BATCH);
+    // Of all of them together: a mask reads its secrets anew each time.
+    const masked = maskJson(
+      batch.map(({ name, value }): [string, JsonObject] => [name, value]),
+      mask,
+    );
+    for (const [index, { record }] of batch.entries()) {
+      const [name, value] = masked[index] as [string, JsonObject];
+      const text = Buffer.from(JSON.stringify(value));
+      const bytes = text.length;
+      const within = values + measureJson(text).values;
+      const fits =
+        bytes <= MAX_RECORD_BYTES &&
+        sizeBytes + bytes <= MAX_RECORDS_BYTES &&
+        within <= MAX_RECORDS_VALUES;
+      if (fits) {
+        sizeBytes += bytes;
+        values = within;
+      }
+      records.push({
+        record,
+        name,
+        value: fits ? value : { leftOut: 'the bundle is full', sizeBytes: bytes },
+      });
+    }
+  }
+  return records;
 }
 
 async function sortedEffects(evidence: Evidence, roundId: string) {
