@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { toCarriedState } from './carried-state.js';
 import type { Expr } from './expression.js';
+import { interpret } from './interpreter.js';
 import type { PlanStep, WaitStep } from './plan.js';
 import type { StepOutcome, StepRequest } from './powers.js';
 import { endingsOf, guard, parallel, repeat, step } from '../test/support/block-makers.js';
@@ -275,4 +276,53 @@ test('all of them, one in the other, end as the uninterrupted run, from the stat
     }
   }
   expect(Object.keys(toCarriedState(whole.state).steps)).not.toContain('[0]/loop#0/[0]/look');
+});
+
+// Which of two branches goes on first that are woken at one moment is in the history of a run.
+test.each([
+  { hasManyTurns: true, order: ['x', 'z', 'y'] },
+  { hasManyTurns: false, order: ['x', 'y', 'z'] },
+])('a step ends in as many turns as its run knows: $hasManyTurns', async ({ order, ...turns }) => {
+  const pause: WaitStep = { kind: 'wait', key: '[0]', for: lit('1m') };
+  const list = (key: string, ...steps: PlanStep[]): PlanStep & { kind: 'try' } => ({
+    ...guard([]),
+    id: key,
+    key,
+    steps,
+  });
+  const plan = planOf(
+    parallel(
+      {},
+      {
+        branches: [list('a', step('x'), step('y')), list('b', pause, step('z'))].map((one) => ({
+          step: one,
+          needs: [],
+        })),
+      },
+    ),
+  );
+  const began: string[] = [];
+  let wake: () => void = () => undefined;
+  const woken = new Promise<void>((resolve) => (wake = resolve));
+  let end: (outcome: StepOutcome) => void = () => undefined;
+  const ended = new Promise<StepOutcome>((resolve) => (end = resolve));
+  const { powers } = await run(planOf(), () => ok());
+  const running = interpret(
+    plan,
+    { steps: {} },
+    { runId: 'r', roundId: 'r', ...turns },
+    {
+      ...powers,
+      runStep: ({ uses, path }) => {
+        began.push(path.split('/').at(-1) ?? uses);
+        return began.length === 1 ? ended : Promise.resolve(ok());
+      },
+      sleep: () => woken,
+    },
+  );
+  await new Promise(setImmediate);
+  wake();
+  end(ok());
+  expect(await running).toMatchObject({ status: 'succeeded' });
+  expect(began).toEqual(order);
 });

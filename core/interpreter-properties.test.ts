@@ -95,6 +95,7 @@ class Outcomes {
 interface RunOptions {
   readonly from?: { readonly state: RunState; readonly atMs: number };
   readonly cancelAtMs?: number;
+  readonly hasManyTurns?: boolean;
   /** Asked between two turns of a block: whether the rest of it goes on as a part. */
   readonly moves?: (path: string) => boolean;
   /** Asked when a start begins, with what is running then. */
@@ -108,7 +109,7 @@ interface RunOptions {
 async function run(
   plan: Plan,
   outcomes: Outcomes,
-  { from, cancelAtMs, onStart, moves }: RunOptions = {},
+  { from, cancelAtMs, onStart, moves, hasManyTurns }: RunOptions = {},
 ): Promise<Course> {
   const time = new VirtualTime(from?.atMs ?? STARTS_AT);
   const starts: Start[] = [];
@@ -118,7 +119,7 @@ async function run(
   let steps: ReadonlyMap<string, StepState> = new Map();
   const until = <T>(atMs: number, value: () => T): Promise<T> =>
     time.wait<T>((resolve) => time.after(atMs - time.nowMs, () => resolve(value())));
-  const ids = { runId: 'r', roundId: 'r' };
+  const ids = { runId: 'r', roundId: 'r', ...(hasManyTurns === true ? { hasManyTurns } : {}) };
   const powers: Powers = {
     runStep: async (request) => {
       time.interrupt();
@@ -248,6 +249,21 @@ test('a run that goes on from the state after any event ends as the one that was
     { numRuns: RUNS },
   );
   expect(resumed).toBeGreaterThan(300);
+});
+
+test('a run from before, with more turns of promises, ends as one of today', async () => {
+  await assert(
+    asyncProperty(arbitrary, async ([numbers, seed]) => {
+      const plan = new PlanDraw(numbers).plan();
+      const [today, before] = [
+        await run(plan, new Outcomes(seed)),
+        await run(plan, new Outcomes(seed), { hasManyTurns: true }),
+      ];
+      expect(before.result).toEqual(today.result);
+      expect(before.states.at(-1)).toEqual(today.states.at(-1));
+    }),
+    { numRuns: RUNS },
+  );
 });
 
 /** Every block of a plan by its path, with `#*` for each item. */

@@ -15,6 +15,7 @@ import { condition, scopeOf, type Frame } from './frame.js';
 import type { Json, JsonObject } from './json.js';
 import { catchInfix, hasItems, innerBlocks } from './inner-blocks.js';
 import type {
+  ActivityStep,
   CatchClause,
   ForeachStep,
   IfStep,
@@ -28,7 +29,7 @@ import type {
 import { findStepPath, isInside, unknownStepReport } from './plan-paths.js';
 import type { CalledPlan, PartRequest, Powers, ShieldLimit } from './powers.js';
 import { movingOf } from './moving-block.js';
-import { runActivityStep } from './run-activity-step.js';
+import { runActivityStep, Starts, type Begun } from './run-activity-step.js';
 import { runApprove } from './run-approve.js';
 import { runForeach } from './run-foreach.js';
 import { runParallel } from './run-parallel.js';
@@ -54,6 +55,11 @@ export interface RunOptions {
   readonly prefix?: string;
   /** What a block of another plan can see, where this plan is that block alone; the outputs are then the block's. */
   readonly frame?: Frame;
+  /**
+   * Its steps begin and end in as many turns of promises as in builds that made more of them: the turns decide in which
+   * order the commands of branches come that go on at one moment, and a run's history has that order.
+   */
+  readonly hasManyTurns?: boolean;
 }
 
 /** Runs a plan from a state to its end. Rejects only with a cancellation, or with an error that is a bug. */
@@ -131,9 +137,69 @@ class Interpreter {
   async block(steps: readonly PlanStep[], prefix: string, frame: Frame): Promise<void> {
     for (const step of steps) {
       const path = `${prefix}${step.key}`;
-      const skipped = await this.#step(step, path, frame);
+      const skipped = await (this.#isFresh(step, path)
+        ? this.#freshStep(step, path, frame)
+        : this.#step(step, path, frame));
       this.#passed(path, skipped ? 'skipped' : 'succeeded');
     }
+  }
+
+  /** A step of which nothing is known yet, and that is certain to begin. */
+  #isFresh(step: PlanStep, path: string): step is ActivityStep {
+    return (
+      step.kind === 'step' &&
+      step.if === undefined &&
+      this.#ids.hasManyTurns !== true &&
+      !this.#states.has(path)
+    );
+  }
+
+  /**
+   * As `#step`, with one promise besides that of its start, where that succeeds: in a workflow each one costs a stack
+   * trace, and a step that does little costs hardly more than its promises.
+   */
+  #freshStep(step: ActivityStep, path: string, frame: Frame): Promise<boolean> {
+    const startedAt = this.#states.iso();
+    const goOn = (begun: Begun): Promise<boolean> =>
+      this.#begunStep(step, path, frame, startedAt, begun);
+    try {
+      const starts = new Starts(step, path, frame, { states: this.#states, powers: this.#powers });
+      return starts.begin().then(
+        (outcome) => {
+          let outputs: JsonObject | null;
+          try {
+            outputs = starts.take(outcome);
+          } catch (error) {
+            return goOn({ error });
+          }
+          if (outputs === null) return goOn({ starts });
+          this.#succeed(step, path, frame, startedAt, outputs);
+          return false;
+        },
+        (error: unknown) => goOn({ error }),
+      );
+    } catch (error) {
+      return goOn({ error });
+    }
+  }
+
+  async #begunStep(
+    step: ActivityStep,
+    path: string,
+    frame: Frame,
+    startedAt: string,
+    begun: Begun,
+  ): Promise<boolean> {
+    const run = { states: this.#states, powers: this.#powers };
+    let outputs: JsonObject;
+    try {
+      outputs = await runActivityStep(step, path, frame, run, begun);
+    } catch (error) {
+      this.#states.recordEnd(path, step.uses, startedAt, error);
+      throw error;
+    }
+    this.#succeed(step, path, frame, startedAt, outputs);
+    return false;
   }
 
   /** Resolves to true when the step was skipped. */
@@ -149,7 +215,8 @@ class Interpreter {
       throw endOf(path, before);
     }
     const startedAt = before?.startedAt ?? this.#states.iso();
-    const uses = step.kind === 'step' ? step.uses : step.kind;
+    const uses = usesOf(step);
+    let outputs: JsonObject | null;
     try {
       if (step.if !== undefined && !condition(path, step.if, frame)) {
         this.#states.set(path, { status: 'skipped', uses, attempts: 0 });
@@ -165,27 +232,43 @@ class Interpreter {
           ...(before?.finallyAt === undefined ? {} : { finallyAt: before.finallyAt }),
           ...(before?.part === undefined ? {} : { part: before.part }),
         });
-      const outputs = await this.#outputsOf(step, path, frame);
-      const now = this.#states.get(path);
-      const after: StepState = {
-        status: 'succeeded',
-        uses,
-        attempts: now?.attempts ?? 0,
-        startedAt: now?.startedAt ?? startedAt,
-        endedAt: this.#states.iso(),
-        ...(now?.approval === undefined ? {} : { approval: now.approval }),
-        ...(now?.part === undefined ? {} : { part: now.part }),
-        ...(outputs === null ? {} : { outputs }),
-      };
-      this.#states.set(path, after);
-      exposeOutputs(step, after, frame);
-      // Nothing reads them any more.
-      if (step.kind === 'pipeline') this.#states.forgetOutputs(step.called.steps, `${path}/`);
-      return false;
+      outputs = await this.#outputsOf(step, path, frame);
     } catch (error) {
       this.#states.recordEnd(path, uses, startedAt, error);
       throw error;
     }
+    this.#succeed(step, path, frame, startedAt, outputs);
+    // Nothing reads them any more.
+    if (step.kind === 'pipeline') this.#states.forgetOutputs(step.called.steps, `${path}/`);
+    return false;
+  }
+
+  #succeed(
+    step: PlanStep,
+    path: string,
+    frame: Frame,
+    startedAt: string,
+    outputs: JsonObject | null,
+  ): void {
+    const now = this.#states.get(path);
+    const uses = usesOf(step);
+    const after: StepState = {
+      status: 'succeeded',
+      uses,
+      attempts: now?.attempts ?? 0,
+      startedAt: now?.startedAt ?? startedAt,
+      endedAt: this.#states.iso(),
+      ...(now?.approval === undefined ? {} : { approval: now.approval }),
+      ...(now?.part === undefined ? {} : { part: now.part }),
+      ...(outputs === null ? {} : { outputs }),
+    };
+    try {
+      this.#states.set(path, after);
+    } catch (error) {
+      this.#states.recordEnd(path, uses, startedAt, error);
+      throw error;
+    }
+    exposeOutputs(step, after, frame);
   }
 
   #outputsOf(step: PlanStep, path: string, frame: Frame): Promise<JsonObject | null> {
@@ -405,6 +488,11 @@ class Interpreter {
       }
     }
   }
+}
+
+/** The step type of a step, or the kind of a block. */
+function usesOf(step: PlanStep): string {
+  return step.kind === 'step' ? step.uses : step.kind;
 }
 
 function exposeOutputs(step: PlanStep, state: StepState, frame: Frame): void {

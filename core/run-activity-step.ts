@@ -27,19 +27,25 @@ interface Run {
   readonly powers: Powers;
 }
 
-/** The outputs of the step. Throws a StepEnd, or a cancellation. */
+/** What the first start of a step has come to: another is due, or there is an error. */
+export type Begun = { readonly starts: Starts } | { readonly error: unknown };
+
+/** The outputs of the step; `begun` where its first start is over. Throws a StepEnd, or a cancellation. */
 export async function runActivityStep(
   step: ActivityStep,
   path: string,
   frame: Frame,
   run: Run,
+  begun?: Begun,
 ): Promise<JsonObject> {
+  let first = begun;
   for (;;) {
     try {
       const before = run.states.get(path);
       if (before?.status === 'parked') throw parkedEnd(before, endsAs(before.error?.code ?? ''));
-      return await runStarts(step, path, frame, run);
+      return await runStarts(step, path, frame, run, first);
     } catch (error) {
+      first = undefined;
       if (!(error instanceof StepEnd) || !parks(step, path, error)) throw error;
       const decision = await park(step, path, error, run);
       if (decision === null || decision.action === 'fail') throw error;
@@ -55,57 +61,121 @@ async function runStarts(
   step: ActivityStep,
   path: string,
   frame: Frame,
-  { states, powers }: Run,
+  run: Run,
+  begun: Begun | undefined,
 ): Promise<JsonObject> {
-  const { input, summary } = evaluateInput(step, path, frame);
-  const before = states.get(path);
-  const startedAt = before?.startedAt ?? states.iso();
-  const endsMs = Date.parse(startedAt) + step.options.timeoutMs + (before?.movedMs ?? 0);
-  const deadlineMs = step.program === true ? null : endsMs;
-  let counts = { ...startsOf(before), attempts: nextStart(before) };
-  const pauseMs = Date.parse(before?.againAt ?? '') - powers.now();
-  if (pauseMs > 0) await powers.sleep(pauseMs, `${path}: again after ${before?.error?.code ?? ''}`);
+  if (begun !== undefined && 'error' in begun) throw begun.error;
+  const starts = begun?.starts ?? new Starts(step, path, frame, run);
   for (;;) {
-    const remainingMs = deadlineMs === null ? null : deadlineMs - powers.now();
+    const { pauseMs, pauseSummary } = starts;
+    if (pauseMs > 0) await run.powers.sleep(pauseMs, pauseSummary);
+    const outputs = starts.take(await starts.begin());
+    if (outputs !== null) return outputs;
+  }
+}
+
+/** The starts of one step, each of which is begun and then taken. */
+export class Starts {
+  readonly #step: ActivityStep;
+  readonly #path: string;
+  readonly #run: Run;
+  readonly #input: JsonObject;
+  readonly #summary: string | null;
+  readonly #startedAt: string;
+  readonly #movedMs: number | undefined;
+  /** When its time is over; null for a program, whose host keeps its time. */
+  readonly #deadlineMs: number | null;
+  #counts: Counts & Pick<StepState, 'attempts'>;
+  /** Before the next one. */
+  #pauseMs: number;
+  #pauseCode: string;
+
+  /** Throws a StepEnd where the step can have no input. */
+  constructor(step: ActivityStep, path: string, frame: Frame, run: Run) {
+    const { states, powers } = run;
+    this.#step = step;
+    this.#path = path;
+    this.#run = run;
+    ({ input: this.#input, summary: this.#summary } = evaluateInput(step, path, frame));
+    const before = states.get(path);
+    this.#startedAt = before?.startedAt ?? states.iso();
+    this.#movedMs = before?.movedMs;
+    this.#deadlineMs =
+      step.program === true
+        ? null
+        : Date.parse(this.#startedAt) + step.options.timeoutMs + (before?.movedMs ?? 0);
+    this.#counts = { ...startsOf(before), attempts: nextStart(before) };
+    this.#pauseMs = Date.parse(before?.againAt ?? '') - powers.now();
+    this.#pauseCode = before?.error?.code ?? '';
+  }
+
+  get pauseMs(): number {
+    return this.#pauseMs;
+  }
+
+  get pauseSummary(): string {
+    return `${this.#path}: again after ${this.#pauseCode}`;
+  }
+
+  /** Begins the next one. Throws a StepEnd where no time is left for it. */
+  begin(): Promise<StepOutcome> {
+    const { states, powers } = this.#run;
+    const step = this.#step;
+    const path = this.#path;
+    const input = this.#input;
+    const remainingMs = this.#deadlineMs === null ? null : this.#deadlineMs - powers.now();
     if (remainingMs !== null && remainingMs <= 0) {
       const askUntilMs = askUntilOf(step, 'STEP_TIMEOUT', input, powers.now());
       throw timedOut(path, step.options.timeoutMs, askUntilMs);
     }
-    states.set(path, { ...counts, status: 'running', uses: step.uses, startedAt });
+    const startedAt = this.#startedAt;
+    states.set(path, { ...this.#counts, status: 'running', uses: step.uses, startedAt });
     const request = {
       path,
       uses: step.uses,
-      start: counts.attempts,
+      start: this.#counts.attempts,
       input,
       options: step.options,
       remainingMs,
-      ...programOf(step, before?.movedMs),
+      ...programOf(step, this.#movedMs),
       queue: hostQueue(step, input),
-      summary,
+      summary: this.#summary,
     };
-    const outcome = await powers.runStep(request, (text) => states.note(path, text));
+    return powers.runStep(request, (text) => states.note(path, text));
+  }
+
+  /** The outputs, or null where another start is due. Throws a StepEnd where none is. */
+  take(outcome: StepOutcome): JsonObject | null {
+    const { states, powers } = this.#run;
+    const step = this.#step;
+    const path = this.#path;
     if (outcome.kind === 'succeeded') {
       assertSize(`The outputs of ${path}`, outcome.outputs, MAX_OUTPUT_BYTES, path);
       return outcome.outputs;
     }
     const report: ErrorReport = { ...outcome.error, step: path };
-    const next = afterFailure(step, outcome, counts, powers.random());
-    if (next === null || (deadlineMs !== null && powers.now() + next.delayMs >= deadlineMs)) {
-      const askUntilMs = outcome.askUntilMs ?? askUntilOf(step, report.code, input, powers.now());
-      throw new StepEnd(withRestarts(report, counts), endsAs(report.code), askUntilMs);
+    const next = afterFailure(step, outcome, this.#counts, powers.random());
+    const isTooLate = (delayMs: number): boolean =>
+      this.#deadlineMs !== null && powers.now() + delayMs >= this.#deadlineMs;
+    if (next === null || isTooLate(next.delayMs)) {
+      const askUntilMs =
+        outcome.askUntilMs ?? askUntilOf(step, report.code, this.#input, powers.now());
+      throw new StepEnd(withRestarts(report, this.#counts), endsAs(report.code), askUntilMs);
     }
-    counts = { ...counts, ...next.counts };
+    const counts = { ...this.#counts, ...next.counts };
     const againAt = new Date(powers.now() + next.delayMs).toISOString();
     states.set(path, {
       ...counts,
       status: 'running',
       uses: step.uses,
-      startedAt,
+      startedAt: this.#startedAt,
       error: report,
       ...(next.delayMs > 0 ? { againAt } : {}),
     });
-    if (next.delayMs > 0) await powers.sleep(next.delayMs, `${path}: again after ${report.code}`);
-    counts = { ...counts, attempts: counts.attempts + 1 };
+    this.#pauseMs = next.delayMs;
+    this.#pauseCode = report.code;
+    this.#counts = { ...counts, attempts: counts.attempts + 1 };
+    return null;
   }
 }
 

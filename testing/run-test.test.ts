@@ -319,14 +319,14 @@ expect: [status == 'succeeded', states.long == 'cancelled', states.tidy == 'succ
     const steps = `- parallel:\n${indent(
       [
         step('a'),
-        within('b', `${step('c')}\n${step('d')}\n${step('e')}`),
+        within('b', ['c', 'd', 'd_2', 'e'].map((id) => step(id)).join('\n')),
         within('f', `${step('g')}\n- { id: h, wait: 10m }`),
         within('i', `- { id: j, wait: 10m }`),
       ].join('\n'),
       4,
     )}`;
     // `e` has no outcome: were it started, the test would fail.
-    const given = ['c', 'd', 'g'].map((id) => `${id}: { outputs: ${gives('{}')} }`);
+    const given = ['c', 'd', 'd_2', 'g'].map((id) => `${id}: { outputs: ${gives('{}')} }`);
     const result = await run(
       steps,
       `steps: { a: { error: PROGRAM_KILLED }, ${given.join(', ')} }\nexpect: ['ran.b && ran.c && ran.f && ran.g', "states.e == 'cancelled' && starts.e == 0", '!ran.e', "states.h == 'cancelled'", '!ran.h']`,

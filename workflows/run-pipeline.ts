@@ -225,6 +225,7 @@ export async function runPipeline(args: RunArgs): Promise<RunView> {
       ...(until === undefined ? {} : { until }),
       ...(part === undefined ? {} : { prefix }),
       ...(part?.frame === undefined ? {} : { frame: part.frame }),
+      ...(isLean ? {} : { hasManyTurns: true }),
     };
     const begin = part?.cancelled === true ? cancelled : at;
     const interpreted = (): Promise<RunResult> =>
