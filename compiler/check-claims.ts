@@ -7,13 +7,15 @@
  * the step. Right behind the claim, before anything else, nothing is counted as going wrong.
  */
 import type { Expr } from '../core/expression.js';
-import type { PlanStep } from '../core/plan.js';
+import type { CatchClause, PlanStep } from '../core/plan.js';
 import { longestTime, timeBefore } from './block-time.js';
 import {
   because,
   join,
   joinExits,
+  isNowhere,
   later,
+  NO_EXITS,
   NOWHERE,
   START,
   together,
@@ -93,10 +95,16 @@ function leftOpen(
   );
 }
 
+/** A clause that takes the failure of a `repeat` at its limit. */
+function takesLimit({ errors }: CatchClause): boolean {
+  return errors === undefined || errors.includes('REPEAT_LIMIT_REACHED');
+}
+
 class ClaimWalk {
   readonly #claim: UsesPlace;
   readonly #role: SubmissionRole & { readonly role: 'claim' };
   readonly #submits: ReadonlySet<PlanStep>;
+  /** Ids of the submissions that are certainly on this claim where it is open. */
   readonly #submitIds: ReadonlySet<string | undefined>;
   /** Blocks in which something happens to the claim. */
   readonly #touched: ReadonlySet<PlanStep>;
@@ -125,7 +133,6 @@ class ClaimWalk {
         signature.submission?.role === 'submit' ? [step] : [],
       ),
     );
-    this.#submitIds = new Set([...this.#submits].map(({ id }) => id));
     const blocks = (place: UsesPlace): PlanStep[] => place.around.map(({ block }) => block);
     this.#around = new Set(blocks(claim));
     this.#touched = new Set([
@@ -145,11 +152,17 @@ class ClaimWalk {
     );
     this.#tree = tree;
     this.#diagnostics = diagnostics;
+    // One may name those before it.
+    const certain = new Set<string | undefined>();
+    this.#submitIds = certain;
+    for (const submit of this.#submits)
+      if (this.#isGiven(this.#given.get(submit) ?? null)) certain.add(submit.id);
   }
 
   check(): void {
-    const { normal, failed, broken } = this.#list(this.#tree.steps, START);
+    const { normal, failed, atLimit, broken } = this.#list(this.#tree.steps, START);
     this.#expectClosed(failed, '');
+    this.#expectClosed(atLimit, '');
     this.#expectClosed(broken, '');
     this.#expectClosed(normal, 'at the end of the run');
   }
@@ -161,18 +174,13 @@ class ClaimWalk {
   }
 
   #list(steps: readonly PlanStep[], start: Flow): Exits {
-    let normal = start;
-    let failed = NOWHERE;
-    let broken = NOWHERE;
+    let all: Exits = { ...NO_EXITS, normal: start };
     for (const step of steps) {
       // Before the claim, and behind what ends it, there is nothing to follow.
-      if (normal.open === null && !this.#touched.has(step)) continue;
-      const exits = this.#step(step, normal);
-      failed = join(failed, exits.failed);
-      broken = join(broken, exits.broken);
-      normal = exits.normal;
+      if (all.normal.open === null && !this.#touched.has(step)) continue;
+      all = joinExits({ ...all, normal: NOWHERE }, this.#step(step, all.normal));
     }
-    return { normal, failed, broken };
+    return all;
   }
 
   #step(step: PlanStep, flow: Flow): Exits {
@@ -210,7 +218,7 @@ class ClaimWalk {
         step.id === undefined
           ? 'when the run stops behind it'
           : `when ${labelOf(step)} stops the run`;
-      return { normal: NOWHERE, failed: NOWHERE, broken: because(flow, `${at},`) };
+      return { ...NO_EXITS, broken: because(flow, `${at},`) };
     }
     const time = longestTime(step);
     const after = later(flow, step, time);
@@ -219,6 +227,7 @@ class ClaimWalk {
     return {
       normal: after,
       failed: canFail ? because(after, `when ${name} fails,`) : NOWHERE,
+      atLimit: NOWHERE,
       broken: because(after, `when the run is stopped or cancelled in ${name},`),
     };
   }
@@ -228,49 +237,63 @@ class ClaimWalk {
     if (step === this.#claim.step) {
       const open: Open = { time: 0, spent: null };
       const rest = { ...flow, open: null };
-      return { normal: { none: false, open, done: false }, failed: rest, broken: rest };
+      const normal = { none: false, open, done: false };
+      return { normal, failed: rest, atLimit: NOWHERE, broken: rest };
     }
     if (flow.open !== null && this.#submits.has(step) && !this.#isTrial)
       checkAge(step, flow.open, this.#claim, this.#tree, this.#diagnostics);
     const tried = { none: flow.none, open: null, done: flow.done || flow.open !== null };
-    const exits = { normal: tried, failed: tried, broken: tried };
+    const exits = { normal: tried, failed: tried, atLimit: NOWHERE, broken: tried };
     const given = this.#given.get(step) ?? null;
     if (flow.open === null || this.#isGiven(given)) return exits;
     const left = because(
       later(flow, step, longestTime(step)),
       `where ${labelOf(step)} is given another claim or none,`,
     );
-    return joinExits(exits, { normal: left, failed: left, broken: left });
+    return joinExits(exits, { normal: left, failed: left, atLimit: NOWHERE, broken: left });
   }
 
   #try(step: PlanStep & { kind: 'try' }, flow: Flow): Exits {
     const body = this.#list(step.steps, flow);
-    let { normal, broken } = body;
     const clauses = step.catch ?? [];
     const takesAll = clauses.some(({ errors }) => errors === undefined);
-    let failed = takesAll ? NOWHERE : body.failed;
-    for (const { steps } of clauses) {
-      const exits = this.#list(steps, without(body.failed));
-      normal = join(normal, exits.normal);
-      failed = join(failed, exits.failed);
-      broken = join(broken, exits.broken);
+    let all: Exits = {
+      ...body,
+      failed: takesAll ? NOWHERE : body.failed,
+      atLimit: clauses.some(takesLimit) ? NOWHERE : body.atLimit,
+    };
+    for (const clause of clauses) {
+      const taken = takesLimit(clause) ? join(body.failed, body.atLimit) : body.failed;
+      all = joinExits(all, this.#list(clause.steps, without(taken)));
     }
-    // `finally` runs after each of them, and what it leaves ends as it would have ended.
+    return this.#finally(step, all);
+  }
+
+  /** `finally` runs after each of them, and what it leaves ends as it would have ended. */
+  #finally(step: PlanStep & { kind: 'try' }, { normal, failed, atLimit, broken }: Exits): Exits {
+    const after = (flow: Flow): Exits => this.#list(step.finally, without(flow));
     const afterNormal = this.#list(step.finally, normal);
-    const afterFailed = this.#list(step.finally, without(failed));
-    const afterBroken = this.#list(step.finally, without(broken));
+    const afterFailed = after(failed);
+    // A failure of any other step is not followed where no claim is open, and is there all the same.
+    const afterLimit = isNowhere(atLimit) ? NO_EXITS : after(atLimit);
+    const afterBroken = after(broken);
+    // The first failure is the one that is told; behind a success it is that of `finally`.
+    const failures = [afterFailed, afterLimit].flatMap((one) => [one.failed, one.atLimit]);
     return {
       normal: afterNormal.normal,
       failed: [
         because(afterFailed.normal, failed.open?.why),
         afterNormal.failed,
-        afterFailed.failed,
+        ...failures,
       ].reduce(join),
+      atLimit: join(because(afterLimit.normal, atLimit.open?.why), afterNormal.atLimit),
       broken: [
         because(afterBroken.normal, broken.open?.why),
         afterNormal.broken,
         afterFailed.broken,
+        afterLimit.broken,
         afterBroken.failed,
+        afterBroken.atLimit,
         afterBroken.broken,
       ].reduce(join),
     };
@@ -321,10 +344,13 @@ class ClaimWalk {
       ]),
     ].map((one) => because(atEnd(one), one.open?.why ?? `when ${labelOf(step)} fails,`));
     // Behind a failure the others may go on.
-    const failed = all.map((one) => (step.fail === 'wait' ? atEnd(one.failed) : one.failed));
+    const failed = all
+      .flatMap((one) => [one.failed, one.atLimit])
+      .map((one) => (step.fail === 'wait' ? atEnd(one) : one));
     return {
       normal: beside.length === 0 || !isOpen ? normal : later(normal, step, longestTime(step)),
       failed: [...failed, ...atRisk].reduce(join, NOWHERE),
+      atLimit: NOWHERE,
       broken: [...all.map((one) => one.broken), ...atRisk].reduce(join, NOWHERE),
     };
   }
@@ -337,10 +363,10 @@ class ClaimWalk {
     neededBy: (at: number) => readonly number[],
   ): boolean {
     if (at !== null && order.endsLast(at)) return true;
-    return [...exits].some(([next, { normal, failed, broken }]) => {
+    return [...exits].some(([next, { normal, failed, atLimit, broken }]) => {
       const needed = neededBy(next);
       const follows = at === null ? needed.length === 0 : needed.length === 1 && needed[0] === at;
-      const isClosed = [normal, failed, broken].every(({ open }) => open === null);
+      const isClosed = [normal, failed, atLimit, broken].every(({ open }) => open === null);
       return follows && isClosed && order.isPrompt(next, needed) && !order.mayStop;
     });
   }
@@ -350,14 +376,20 @@ class ClaimWalk {
     if (this.#around.has(step)) {
       // Behind the block nothing can name a claim that was made inside of it.
       this.#expectClosed(exits.failed, '');
+      this.#expectClosed(exits.atLimit, '');
       this.#expectClosed(exits.broken, '');
       this.#expectClosed(exits.normal, `at the end of a turn of ${labelOf(step)}`);
       const closed = { none: true, open: null, done: true };
-      return { normal: closed, failed: closed, broken: closed };
+      return { normal: closed, failed: closed, atLimit: closed, broken: closed };
     }
     if (step.kind === 'repeat') return this.#betweenTurns(step, exits);
     const isSure = step.items.op === 'list' && step.items.items.length > 0;
-    return { ...exits, normal: isSure ? exits.normal : join(exits.normal, flow) };
+    return {
+      ...exits,
+      normal: isSure ? exits.normal : join(exits.normal, flow),
+      failed: join(exits.failed, exits.atLimit),
+      atLimit: NOWHERE,
+    };
   }
 
   /** Behind a turn a `repeat` waits for its next, ends well, or fails at its limit. */
@@ -368,12 +400,12 @@ class ClaimWalk {
         ? { yes: exits.normal, no: exits.normal }
         : this.#split(until, exits.normal);
     const name = labelOf(step);
-    const failed = until === undefined ? NOWHERE : because(ended.no, `when ${name} fails,`);
     const isPaused = everyMs !== undefined && limit > 1;
     const broken = because(ended.no, `when the run is stopped or cancelled in ${name},`);
     return {
       normal: ended.yes,
-      failed: join(exits.failed, failed),
+      failed: join(exits.failed, exits.atLimit),
+      atLimit: until === undefined ? NOWHERE : because(ended.no, `when ${name} fails,`),
       broken: isPaused ? join(exits.broken, broken) : exits.broken,
     };
   }
@@ -382,9 +414,12 @@ class ClaimWalk {
   #allTurns(step: PlanStep & { kind: 'foreach' | 'repeat' }, flow: Flow): Exits {
     if (flow.open === null || this.#isTrial) return this.#list(step.steps, flow);
     this.#isTrial = true;
-    const { normal, failed } = this.#list(step.steps, flow);
+    const { normal, failed, atLimit } = this.#list(step.steps, flow);
     this.#isTrial = false;
-    const goesOn = step.kind === 'foreach' && step.fail === 'wait' ? join(normal, failed) : normal;
+    const goesOn =
+      step.kind === 'foreach' && step.fail === 'wait'
+        ? [normal, failed, atLimit].reduce(join)
+        : normal;
     if (goesOn.open === null) return this.#list(step.steps, flow);
     return this.#list(step.steps, later(flow, step, longestTime(step)));
   }

@@ -28,12 +28,25 @@ export interface Flow {
 export interface Exits {
   readonly normal: Flow;
   readonly failed: Flow;
+  /** A failure with the code of a `repeat` that has come to its limit: a `catch` may be for just that. */
+  readonly atLimit: Flow;
   /** A stop or a cancellation: no `catch` takes it. */
   readonly broken: Flow;
 }
 
 export const NOWHERE: Flow = { none: false, open: null, done: false };
+export const NO_EXITS: Exits = {
+  normal: NOWHERE,
+  failed: NOWHERE,
+  atLimit: NOWHERE,
+  broken: NOWHERE,
+};
 export const START: Flow = { none: true, open: null, done: false };
+
+/** Nothing that is followed comes here. */
+export function isNowhere({ none, open, done }: Flow): boolean {
+  return !none && open === null && !done;
+}
 
 /** One or the other. */
 export function join(a: Flow, b: Flow): Flow {
@@ -52,6 +65,7 @@ export function joinExits(a: Exits, b: Exits): Exits {
   return {
     normal: join(a.normal, b.normal),
     failed: join(a.failed, b.failed),
+    atLimit: join(a.atLimit, b.atLimit),
     broken: join(a.broken, b.broken),
   };
 }

@@ -21,7 +21,7 @@ export function withTokenForms(mask: Mask): Mask {
     UNMISTAKABLE.reduce((masked, pattern) => masked.replace(pattern, MASK), mask(text));
 }
 
-/** The value with each of its texts, names of members included, masked. */
+/** The value with each of its texts, names of members included, masked; the same one where nothing is. */
 export function maskJson<T extends Json>(value: T, mask: Mask): T {
   // One look at all texts together: a mask reads its secrets anew each time.
   const texts: string[] = [];

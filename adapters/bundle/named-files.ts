@@ -12,9 +12,6 @@ export interface NamedFiles {
   readonly hinted: Set<string>;
 }
 
-/** An artifact has a FileRef where it is meant; the input of a step is in no file. */
-const NAMED_OTHERWISE: ReadonlySet<string> = new Set(['artifactSha256', 'inputSha256']);
-
 /** Adds what a record names. */
 export function addNamedFiles(value: Json, found: NamedFiles): void {
   visit(value, '', '', found);
@@ -23,7 +20,9 @@ export function addNamedFiles(value: Json, found: NamedFiles): void {
 /** `key` is the member that the value is, `owner` the one around it. */
 function visit(value: Json, key: string, owner: string, found: NamedFiles): void {
   if (typeof value === 'string') {
-    if (key.endsWith('Sha256') && !NAMED_OTHERWISE.has(key) && isDigest(value))
+    // The input of a step is in no file.
+    const isInput = key === 'inputSha256' && owner === '';
+    if (key.endsWith('Sha256') && key !== 'artifactSha256' && !isInput && isDigest(value))
       found.digests.add(value);
     // What a patch applies to, and the verdict that an effect was allowed by.
     if ((key === 'baseSha256' || key === 'verdict') && isDigest(value)) found.hinted.add(value);

@@ -106,6 +106,16 @@ describe('the chain of a run', () => {
     ]);
   });
 
+  it('names a file by its digest wherever an output does, and not by the digest of an input', async () => {
+    const [inner, input] = [await store.putBytes('inner'), await store.putBytes('{}')];
+    evidence.writeStep(RUN, {
+      path: 'tried',
+      inputSha256: input.sha256,
+      outputs: { inputSha256: inner.sha256 },
+    });
+    expect((await seal()).files.map(({ file }) => file)).toEqual([inner.sha256]);
+  });
+
   it('is the same when it is written again, and another when a record is', async () => {
     recordStep('tried', { n: 1 });
     const first = await seal();
@@ -218,6 +228,22 @@ describe('no secret is in a bundle', () => {
     for (const secret of [TOKEN, MNEMONIC, GITHUB, 'of the hotkey file'])
       expect(bytes.includes(secret)).toBe(false);
     expect(bytes.includes('it is [masked], is it')).toBe(true);
+  });
+
+  it('in any of many steps, and in those alone', async () => {
+    const paths = Array.from(
+      { length: 250 },
+      (_, index) => `step${String(index).padStart(3, '0')}`,
+    );
+    for (const [index, name] of paths.entries())
+      recordStep(name, { text: index % 99 === 50 ? `it is ${TOKEN}` : 'it is not' });
+    const { records } = await seal();
+    const texts = records
+      .filter(({ record }) => record === 'step')
+      .map(({ value }) => (value['outputs'] as JsonObject)['text']);
+    expect(texts).toEqual(
+      paths.map((_, index) => (index % 99 === 50 ? 'it is [masked]' : 'it is not')),
+    );
   });
 
   it('in the output of a program that failed, or in a file', async () => {

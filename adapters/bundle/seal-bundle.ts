@@ -12,6 +12,7 @@ import { arch, platform } from 'node:os';
 import { setImmediate } from 'node:timers/promises';
 import type { FileRef } from '../../compiler/values.js';
 import { measureJson } from '../../core/json-bounds.js';
+import { jsonSizeBytes } from '../../core/json-size.js';
 import type { Json, JsonObject } from '../../core/json.js';
 import type { Plan } from '../../core/plan.js';
 import type { RunView } from '../../core/run-view.js';
@@ -93,43 +94,56 @@ function recordOf(record: RecordKind, name: string, value: object): BundleRecord
   return { record, name, value: value as JsonObject };
 }
 
-/** So many at once: a run of thousands of steps must not hold up the others of its worker. */
-const BATCH = 100;
+/** So much at once: a run of thousands of steps must not hold up the others of its worker. */
+const BATCH = { records: 100, bytes: 1024 * 1024 };
 
 /** Masked; what is too much for one bundle is named and left out. */
 async function toRecords(raw: readonly BundleRecord[], mask: Mask): Promise<BundleRecord[]> {
   const records: BundleRecord[] = [];
   let sizeBytes = 0;
   let values = 0;
-  for (let at = 0; at < raw.length; at += BATCH) {
-    if (at > 0) await setImmediate();
-    const batch = raw.slice(at, at + BATCH);
-    // Of all of them together: a mask reads its secrets anew each time.
-    const masked = maskJson(
-      batch.map(({ name, value }): [string, JsonObject] => [name, value]),
-      mask,
-    );
-    for (const [index, { record }] of batch.entries()) {
-      const [name, value] = masked[index] as [string, JsonObject];
-      const text = Buffer.from(JSON.stringify(value));
-      const bytes = text.length;
-      const within = values + measureJson(text).values;
-      const fits =
-        bytes <= MAX_RECORD_BYTES &&
-        sizeBytes + bytes <= MAX_RECORDS_BYTES &&
-        within <= MAX_RECORDS_VALUES;
-      if (fits) {
-        sizeBytes += bytes;
-        values = within;
-      }
-      records.push({
-        record,
-        name,
-        value: fits ? value : { leftOut: 'the bundle is full', sizeBytes: bytes },
-      });
+  const add = ({ record, name, value }: BundleRecord): void => {
+    const text = Buffer.from(JSON.stringify(value));
+    const bytes = text.length;
+    const within = values + measureJson(text).values;
+    const fits =
+      bytes <= MAX_RECORD_BYTES &&
+      sizeBytes + bytes <= MAX_RECORDS_BYTES &&
+      within <= MAX_RECORDS_VALUES;
+    if (fits) {
+      sizeBytes += bytes;
+      values = within;
     }
+    const kept = fits ? value : { leftOut: 'the bundle is full', sizeBytes: bytes };
+    records.push({ record, name, value: kept });
+  };
+  let batch: BundleRecord[] = [];
+  let batchBytes = 0;
+  const flush = (): void => {
+    for (const record of maskRecords(batch, mask)) add(record);
+    batch = [];
+    batchBytes = 0;
+  };
+  for (const record of raw) {
+    batch.push(record);
+    batchBytes += jsonSizeBytes(record.value);
+    if (batch.length < BATCH.records && batchBytes < BATCH.bytes) continue;
+    flush();
+    await setImmediate();
   }
+  flush();
   return records;
+}
+
+/** One look at all of them, since a mask reads its secrets anew each time; and one at each where there is a secret. */
+function maskRecords(batch: readonly BundleRecord[], mask: Mask): readonly BundleRecord[] {
+  const texts = batch.map(({ name, value }): Json => [name, value]);
+  if (maskJson(texts, mask) === texts) return batch;
+  return batch.map(({ record, name, value }) => ({
+    record,
+    name: mask(name),
+    value: maskJson(value, mask),
+  }));
 }
 
 async function sortedEffects(evidence: Evidence, roundId: string) {

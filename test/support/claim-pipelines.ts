@@ -61,7 +61,7 @@ function step(draw: ClaimDraw, depth: number): Yaml {
       return {
         ...guard,
         try: inner(),
-        catch: [{ ...(draw.below(3) === 0 ? { errors: ['PROGRAM_FAILED'] } : {}), steps: inner() }],
+        catch: [{ ...caught(draw), steps: inner() }],
         ...(draw.below(2) === 0 ? { finally: inner() } : {}),
       };
     case 15:
@@ -88,6 +88,11 @@ function step(draw: ClaimDraw, depth: number): Yaml {
   }
 }
 
+function caught(draw: ClaimDraw): Yaml {
+  const code = draw.of([null, null, 'PROGRAM_FAILED', 'REPEAT_LIMIT_REACHED']);
+  return code === null ? {} : { errors: [code] };
+}
+
 function claim(draw: ClaimDraw): Yaml {
   const id = `c${draw.ids++}`;
   draw.claims.push(id);
@@ -100,7 +105,8 @@ function end(draw: ClaimDraw): Yaml {
   if (of === undefined) return { uses: 'test.work', timeout: '5m' };
   draw.named.add(of);
   const path = `steps.${of}.claim`;
-  const given = draw.of([`has(${path}) ? ${path} : null`, `has(${path}) ? ${path} : null`, path]);
+  const whereThere = `has(${path}) ? ${path} : null`;
+  const given = draw.of([whereThere, whereThere, path, path, `${input(draw)} ? ${path} : null`]);
   const with_ = { claim: `\${{ ${given} }}` };
   const guard: Yaml = draw.below(3) === 0 ? { if: condition(draw) } : {};
   if (draw.below(2) === 0) return { ...guard, uses: 'test.cancel', with: with_ };
