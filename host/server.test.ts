@@ -126,10 +126,13 @@ describe('the socket of the process host', () => {
 
     it('is not taken while that machine lives', async () => {
       signed('elsewhere', 'boot 1-2-3\n');
+      // By a clock that is ahead: however long this takes, it was just now.
+      const ahead = new Date(Date.now() + 50_000);
+      utimesSync(path.join(folder(), 'lock'), ahead, ahead);
       await expect(host.start()).rejects.toMatchObject({
         code: 'HOST_UNAVAILABLE',
         message: expect.stringMatching(
-          /^Another machine had \S+ \d+ s ago: process 1 of build 2 on elsewhere, since now\.$/,
+          /^Another machine had \S+ 0 s ago: process 1 of build 2 on elsewhere, since now\.$/,
         ) as string,
         hint: expect.stringContaining('give each its own (ADIT_STATE_DIR)') as string,
       });
