@@ -160,11 +160,12 @@ class ClaimWalk {
   }
 
   check(): void {
-    const { normal, failed, atLimit, broken } = this.#list(this.#tree.steps, START);
-    this.#expectClosed(failed, '');
-    this.#expectClosed(atLimit, '');
-    this.#expectClosed(broken, '');
-    this.#expectClosed(normal, 'at the end of the run');
+    this.#expectAllClosed(this.#list(this.#tree.steps, START), 'at the end of the run');
+  }
+
+  #expectAllClosed({ normal, failed, atLimit, broken }: Exits, atEnd: string): void {
+    for (const flow of [failed, atLimit, broken]) this.#expectClosed(flow, '');
+    this.#expectClosed(normal, atEnd);
   }
 
   #expectClosed({ open }: Flow, why: string): void {
@@ -372,24 +373,17 @@ class ClaimWalk {
   }
 
   #turns(step: PlanStep & { kind: 'foreach' | 'repeat' }, flow: Flow): Exits {
-    const exits = this.#allTurns(step, flow);
+    const all = this.#allTurns(step, flow);
     if (this.#around.has(step)) {
       // Behind the block nothing can name a claim that was made inside of it.
-      this.#expectClosed(exits.failed, '');
-      this.#expectClosed(exits.atLimit, '');
-      this.#expectClosed(exits.broken, '');
-      this.#expectClosed(exits.normal, `at the end of a turn of ${labelOf(step)}`);
+      this.#expectAllClosed(all, `at the end of a turn of ${labelOf(step)}`);
       const closed = { none: true, open: null, done: true };
       return { normal: closed, failed: closed, atLimit: closed, broken: closed };
     }
+    const exits = { ...all, failed: join(all.failed, all.atLimit), atLimit: NOWHERE };
     if (step.kind === 'repeat') return this.#betweenTurns(step, exits);
     const isSure = step.items.op === 'list' && step.items.items.length > 0;
-    return {
-      ...exits,
-      normal: isSure ? exits.normal : join(exits.normal, flow),
-      failed: join(exits.failed, exits.atLimit),
-      atLimit: NOWHERE,
-    };
+    return { ...exits, normal: isSure ? exits.normal : join(exits.normal, flow) };
   }
 
   /** Behind a turn a `repeat` waits for its next, ends well, or fails at its limit. */
@@ -404,7 +398,7 @@ class ClaimWalk {
     const broken = because(ended.no, `when the run is stopped or cancelled in ${name},`);
     return {
       normal: ended.yes,
-      failed: join(exits.failed, exits.atLimit),
+      failed: exits.failed,
       atLimit: until === undefined ? NOWHERE : because(ended.no, `when ${name} fails,`),
       broken: isPaused ? join(exits.broken, broken) : exits.broken,
     };
