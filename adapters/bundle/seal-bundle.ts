@@ -12,7 +12,6 @@ import { arch, platform } from 'node:os';
 import { setImmediate } from 'node:timers/promises';
 import type { FileRef } from '../../compiler/values.js';
 import { measureJson } from '../../core/json-bounds.js';
-import { jsonSizeBytes } from '../../core/json-size.js';
 import type { Json, JsonObject } from '../../core/json.js';
 import type { Plan } from '../../core/plan.js';
 import type { RunView } from '../../core/run-view.js';
@@ -97,53 +96,65 @@ function recordOf(record: RecordKind, name: string, value: object): BundleRecord
 /** So much at once: a run of thousands of steps must not hold up the others of its worker. */
 const BATCH = { records: 100, bytes: 1024 * 1024 };
 
+/** A record, and its value as text. */
+interface WrittenRecord extends BundleRecord {
+  readonly text: string;
+}
+
 /** Masked; what is too much for one bundle is named and left out. */
 async function toRecords(raw: readonly BundleRecord[], mask: Mask): Promise<BundleRecord[]> {
   const records: BundleRecord[] = [];
   let sizeBytes = 0;
   let values = 0;
-  const add = ({ record, name, value }: BundleRecord): void => {
-    const text = Buffer.from(JSON.stringify(value));
-    const bytes = text.length;
-    const within = values + measureJson(text).values;
-    const fits =
-      bytes <= MAX_RECORD_BYTES &&
-      sizeBytes + bytes <= MAX_RECORDS_BYTES &&
-      within <= MAX_RECORDS_VALUES;
-    if (fits) {
-      sizeBytes += bytes;
-      values = within;
+  for (const batch of batchesOf(raw)) {
+    if (records.length > 0) await setImmediate();
+    for (const { record, name, value, text } of maskRecords(batch, mask)) {
+      const utf8 = Buffer.from(text);
+      const bytes = utf8.length;
+      const within = values + measureJson(utf8).values;
+      const fits =
+        bytes <= MAX_RECORD_BYTES &&
+        sizeBytes + bytes <= MAX_RECORDS_BYTES &&
+        within <= MAX_RECORDS_VALUES;
+      if (fits) {
+        sizeBytes += bytes;
+        values = within;
+      }
+      const kept = fits ? value : { leftOut: 'the bundle is full', sizeBytes: bytes };
+      records.push({ record, name, value: kept });
     }
-    const kept = fits ? value : { leftOut: 'the bundle is full', sizeBytes: bytes };
-    records.push({ record, name, value: kept });
-  };
-  let batch: BundleRecord[] = [];
-  let batchBytes = 0;
-  const flush = (): void => {
-    for (const record of maskRecords(batch, mask)) add(record);
-    batch = [];
-    batchBytes = 0;
-  };
-  for (const record of raw) {
-    batch.push(record);
-    batchBytes += jsonSizeBytes(record.value);
-    if (batch.length < BATCH.records && batchBytes < BATCH.bytes) continue;
-    flush();
-    await setImmediate();
   }
-  flush();
   return records;
 }
 
+function* batchesOf(raw: readonly BundleRecord[]): Generator<readonly WrittenRecord[]> {
+  let batch: WrittenRecord[] = [];
+  let size = 0;
+  for (const record of raw) {
+    const text = JSON.stringify(record.value);
+    batch.push({ ...record, text });
+    size += text.length;
+    if (batch.length < BATCH.records && size < BATCH.bytes) continue;
+    yield batch;
+    batch = [];
+    size = 0;
+  }
+  if (batch.length > 0) yield batch;
+}
+
 /** One look at all of them, since a mask reads its secrets anew each time; and one at each where there is a secret. */
-function maskRecords(batch: readonly BundleRecord[], mask: Mask): readonly BundleRecord[] {
+function maskRecords(batch: readonly WrittenRecord[], mask: Mask): readonly WrittenRecord[] {
   const texts = batch.map(({ name, value }): Json => [name, value]);
   if (maskJson(texts, mask) === texts) return batch;
-  return batch.map(({ record, name, value }) => ({
-    record,
-    name: mask(name),
-    value: maskJson(value, mask),
-  }));
+  return batch.map(({ record, name, value, text }) => {
+    const masked = maskJson(value, mask);
+    return {
+      record,
+      name: mask(name),
+      value: masked,
+      text: masked === value ? text : JSON.stringify(masked),
+    };
+  });
 }
 
 async function sortedEffects(evidence: Evidence, roundId: string) {
