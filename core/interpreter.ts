@@ -160,8 +160,7 @@ class Interpreter {
    */
   #freshStep(step: ActivityStep, path: string, frame: Frame): Promise<boolean> {
     const startedAt = this.#states.iso();
-    const goOn = (begun: Begun): Promise<boolean> =>
-      this.#begunStep(step, path, frame, startedAt, begun);
+    const goOn = (begun: Begun): Promise<boolean> => this.#step(step, path, frame, begun);
     try {
       const starts = new Starts(step, path, frame, { states: this.#states, powers: this.#powers });
       return starts.begin().then(
@@ -183,27 +182,8 @@ class Interpreter {
     }
   }
 
-  async #begunStep(
-    step: ActivityStep,
-    path: string,
-    frame: Frame,
-    startedAt: string,
-    begun: Begun,
-  ): Promise<boolean> {
-    const run = { states: this.#states, powers: this.#powers };
-    let outputs: JsonObject;
-    try {
-      outputs = await runActivityStep(step, path, frame, run, begun);
-    } catch (error) {
-      this.#states.recordEnd(path, step.uses, startedAt, error);
-      throw error;
-    }
-    this.#succeed(step, path, frame, startedAt, outputs);
-    return false;
-  }
-
-  /** Resolves to true when the step was skipped. */
-  async #step(step: PlanStep, path: string, frame: Frame): Promise<boolean> {
+  /** Resolves to true when the step was skipped. `begun`: its first start is over. */
+  async #step(step: PlanStep, path: string, frame: Frame, begun?: Begun): Promise<boolean> {
     const before = this.#states.get(path);
     if (before?.status === 'succeeded') {
       this.#expose(step, path, before, frame);
@@ -232,7 +212,7 @@ class Interpreter {
           ...(before?.finallyAt === undefined ? {} : { finallyAt: before.finallyAt }),
           ...(before?.part === undefined ? {} : { part: before.part }),
         });
-      outputs = await this.#outputsOf(step, path, frame);
+      outputs = await this.#outputsOf(step, path, frame, begun);
     } catch (error) {
       this.#states.recordEnd(path, uses, startedAt, error);
       throw error;
@@ -271,11 +251,16 @@ class Interpreter {
     exposeOutputs(step, after, frame);
   }
 
-  #outputsOf(step: PlanStep, path: string, frame: Frame): Promise<JsonObject | null> {
+  #outputsOf(
+    step: PlanStep,
+    path: string,
+    frame: Frame,
+    begun?: Begun,
+  ): Promise<JsonObject | null> {
     const run = { states: this.#states, powers: this.#powers };
     switch (step.kind) {
       case 'step':
-        return runActivityStep(step, path, frame, run);
+        return runActivityStep(step, path, frame, run, begun);
       case 'foreach':
         return runForeach(step, path, frame, run, {
           runItem: (item, index) => this.#item(step, `${path}#${index}`, frame, item),

@@ -155,9 +155,8 @@ export class Starts {
     }
     const report: ErrorReport = { ...outcome.error, step: path };
     const next = afterFailure(step, outcome, this.#counts, powers.random());
-    const isTooLate = (delayMs: number): boolean =>
-      this.#deadlineMs !== null && powers.now() + delayMs >= this.#deadlineMs;
-    if (next === null || isTooLate(next.delayMs)) {
+    const deadlineMs = this.#deadlineMs;
+    if (next === null || (deadlineMs !== null && powers.now() + next.delayMs >= deadlineMs)) {
       const askUntilMs =
         outcome.askUntilMs ?? askUntilOf(step, report.code, this.#input, powers.now());
       throw new StepEnd(withRestarts(report, this.#counts), endsAs(report.code), askUntilMs);
