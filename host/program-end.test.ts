@@ -12,7 +12,7 @@ describe('the end of a program', () => {
     ...changes,
   });
   const exit = (code: number) => ({ code, endedAtMs: 5_000 });
-  const intent = (cause: 'rule' | 'deadline') => ({ version: 2, marker: 'm', cause });
+  const intent = (cause: 'rule' | 'deadline' | 'limit') => ({ version: 2, marker: 'm', cause });
 
   it.each([
     ['an exit', { exit: exit(3) }, { cause: 'exited', code: 3 }],
@@ -40,6 +40,12 @@ describe('the end of a program', () => {
   it('is at the time that the shim wrote it, else when the program was last seen alive', () => {
     expect(toEnd(facts({ exit: exit(0), lastAliveAtMs: 9_000 })).endedAtMs).toBe(5_000);
     expect(toEnd(facts({ lastAliveAtMs: 9_000 })).endedAtMs).toBe(9_000);
+  });
+
+  it('is never before the host decided it: the time of a file comes a tick late', () => {
+    const decided = { ...intent('limit'), decidedAtMs: 5_003 };
+    expect(toEnd(facts({ exit: exit(143), intent: decided })).endedAtMs).toBe(5_003);
+    expect(toEnd(facts({ exit: exit(143), intent: intent('limit') })).endedAtMs).toBe(5_000);
   });
 
   it('is never before its beginning, although the clock was set back', () => {

@@ -28,8 +28,9 @@ export function toEnd({
   const endedAtMs = Math.round(exit?.endedAtMs ?? lastAliveAtMs ?? Date.now());
   const times = {
     startedAtMs: owner.startedAtMs,
+    // A file's time may be a tick of the kernel's clock old: a limit that ended the program is used up all the same.
     // A clock that was set back must not make a negative run time.
-    endedAtMs: Math.max(endedAtMs, owner.startedAtMs),
+    endedAtMs: Math.max(endedAtMs, intent?.decidedAtMs ?? 0, owner.startedAtMs),
   };
   const status = toStatus(exit?.code);
   if (intent !== null) {

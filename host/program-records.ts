@@ -64,6 +64,8 @@ export interface EndingRecord {
   readonly marker: string;
   readonly cause: ProgramCause;
   readonly reason?: EndReason;
+  /** When the host decided to end it; absent when it did not, and in the records of older hosts. */
+  readonly decidedAtMs?: number;
   readonly code?: number;
   readonly signal?: string;
   readonly startedAtMs?: number;

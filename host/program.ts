@@ -202,7 +202,12 @@ export async function followProgram(request: ProgramRequest): Promise<Program> {
 
   async function noteIntent(cause: ProgramCause, reason?: EndReason): Promise<void> {
     if (intent !== null || readExit(root) !== null) return;
-    const note = { marker: owner.marker, cause, ...(reason === undefined ? {} : { reason }) };
+    const note = {
+      marker: owner.marker,
+      cause,
+      ...(reason === undefined ? {} : { reason }),
+      decidedAtMs: Date.now(),
+    };
     intent = { version: spec.version, ...note };
     // What cannot be noted must not keep the program alive.
     await writeEnding(root, note).catch((error: unknown) =>
