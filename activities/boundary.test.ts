@@ -95,6 +95,18 @@ describe('the boundary', () => {
       asyncLocalStorage.run(activity as unknown as Context, async () => step?.(given as never));
   }
 
+  /** What the records of the run's steps say, in the order in which they were written. */
+  function recorded(): unknown[] {
+    const file = path.join(rig.adapters.evidence.directory('run-1'), 'steps.jsonl');
+    return readFileSync(file, 'utf8')
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => {
+        const { status, waitingFor } = JSON.parse(line) as { [name: string]: unknown };
+        return waitingFor ?? status;
+      });
+  }
+
   it('hands a step error to the interpreter: its code, its hint, and never to be retried here', async () => {
     const failing = run(() =>
       Promise.reject(new StepError('COORDINATOR_RATE_LIMITED', 'Slow down.', { retryAfterMs: 7 })),
@@ -241,16 +253,21 @@ describe('the boundary', () => {
     });
     while (looks.length > 0) await step(call()).catch(() => null);
     await step(call());
-    const file = path.join(rig.adapters.evidence.directory('run-1'), 'steps.jsonl');
-    const lines = readFileSync(file, 'utf8')
-      .split('\n')
-      .filter((line) => line !== '');
-    expect(
-      lines.map((line) => {
-        const { status, waitingFor } = JSON.parse(line) as { [name: string]: unknown };
-        return waitingFor ?? status;
-      }),
-    ).toEqual(['no', 'not now', 'no', 'succeeded']);
+    expect(recorded()).toEqual(['no', 'not now', 'no', 'succeeded']);
+  });
+
+  it('records a step that goes on for a while once before its end, and one that ends at once by its end alone', async () => {
+    await run(async () => ({ n: 1 }));
+    expect(recorded()).toEqual(['succeeded']);
+    activity.info.heartbeatTimeoutMs = 600;
+    await run(async () => {
+      let beats = 0;
+      activity.heartbeat = () => (beats += 1);
+      await vi.waitUntil(() => recorded().length > 1, { timeout: 20_000 });
+      await vi.waitUntil(() => beats > 7, { timeout: 20_000 });
+      return { n: 1 };
+    });
+    expect(recorded()).toEqual(['succeeded', 'running', 'succeeded']);
   });
 
   it('gives the reason of a cancellation, whatever a step made of it', async () => {

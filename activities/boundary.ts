@@ -6,7 +6,7 @@
  * history; so is a host that does not answer, for its programs go on and the same start finds them again. Anything
  * else is a bug and passes through, so that it is retried until the mended build runs.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { ApplicationFailure, Context, log, type Info } from '@temporalio/activity';
 import { ApplicationFailureCategory, type ActivityCancellationDetails } from '@temporalio/common';
 import type { z } from 'zod';
@@ -103,20 +103,26 @@ async function runStep(
   const activity = Context.current();
   const { info, cancellationSignal: signal } = activity;
   let status: Json = { step: call.path };
-  const beat = setInterval(() => activity.heartbeat(status), beatEveryMs(info));
+  const everyMs = beatEveryMs(info);
+  let runsForMs = 0;
+  let isRecorded = false;
+  const beat = setInterval(() => {
+    activity.heartbeat(status);
+    runsForMs += everyMs;
+    if (isRecorded || runsForMs < RECORD_AFTER_MS) return;
+    isRecorded = true;
+    // What it waits for is on record already: this is a look, not its beginning.
+    if (!recorder.isKnown(call)) record({ status: 'running' });
+  }, everyMs);
   const startedAt = new Date().toISOString();
   // A step that runs a program has none: the host keeps its time.
   const deadlineMs =
     stepType.program !== true && info.scheduleToCloseTimeoutMs > 0
       ? info.scheduledTimestampMs + info.scheduleToCloseTimeoutMs
       : null;
-  const inputSha256 = createHash('sha256').update(canonicalJson(call.input)).digest('hex');
-  // What it waits for is on record already: this is a look, not its beginning.
-  const begun = setTimeout(() => {
-    if (!recorder.isKnown(call)) record({ status: 'running' });
-  }, RECORD_AFTER_MS);
+  const inputSha256 = hash('sha256', canonicalJson(call.input));
   const record = (standing: Standing): void => {
-    clearTimeout(begun);
+    isRecorded = true;
     recorder.write(call, {
       path: call.path,
       uses: stepType.name,
@@ -205,7 +211,6 @@ async function runStep(
     throw final;
   } finally {
     clearInterval(beat);
-    clearTimeout(begun);
   }
 }
 

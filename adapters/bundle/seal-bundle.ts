@@ -61,10 +61,11 @@ export function createBundles(options: BundleOptions): Bundles {
     async seal({ view, plan }) {
       const machine = { os: platform(), arch: arch() };
       const environment = { adit: options.build, node: process.versions.node, machine };
-      const effects = await sortedEffects(evidence, view.roundId);
-      const parts = await readParts(evidence, view);
-      const steps = await readSteps(evidence, view, parts);
-      const programs = await readPrograms(options, view, mask);
+      const [effects, { parts, steps }, programs] = await Promise.all([
+        sortedEffects(evidence, view.roundId),
+        readPartsAndSteps(evidence, view),
+        readPrograms(options, view, mask),
+      ]);
       const records = await toRecords(
         [
           recordOf('environment', 'environment', environment),
@@ -163,6 +164,11 @@ async function sortedEffects(evidence: Evidence, roundId: string) {
   return effects
     .filter(({ stepPath }) => stepPath !== '')
     .sort((a, b) => compare(a.stepPath, b.stepPath));
+}
+
+async function readPartsAndSteps(evidence: Evidence, view: RunView) {
+  const parts = await readParts(evidence, view);
+  return { parts, steps: await readSteps(evidence, view, parts) };
 }
 
 /** The views of the parts that the run's own view, or that of a part, names. */

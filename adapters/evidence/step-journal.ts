@@ -52,7 +52,11 @@ async function* linesOf(file: string): AsyncGenerator<Buffer> {
     let pieces: Buffer[] = [];
     let size = 0;
     for (;;) {
-      const { bytesRead, buffer } = await handle.read(Buffer.alloc(CHUNK_BYTES), 0, CHUNK_BYTES);
+      const { bytesRead, buffer } = await handle.read(
+        Buffer.allocUnsafe(CHUNK_BYTES),
+        0,
+        CHUNK_BYTES,
+      );
       if (bytesRead === 0) break;
       let begin = 0;
       for (
