@@ -137,7 +137,7 @@ export async function runPipeline(args: RunArgs): Promise<RunView> {
         ? `${stageOf(plan, steps, prefix)}${waits}`
         : result.status;
     },
-    { isFirst, isPaced: isLean },
+    { isFirst, isLean },
   );
   const show = (): void => {
     if (!args.searchAttributes) return;

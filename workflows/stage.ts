@@ -13,19 +13,25 @@ import {
 
 const STAGE = defineSearchAttributeKey('AditStage', SearchAttributeType.KEYWORD);
 
-/** Each change costs the server a write to its index of runs, which for a short step is a good part of the step. */
-const PACE_MS = 1_000;
+/**
+ * Each change costs the server a timer, a workflow task and a write to its index of runs: as much as several short
+ * steps.
+ */
+const PACE_MS = 5_000;
+
+/** Of runs from before the patch `lean`. */
+const EARLIER_PACE_MS = 1_000;
 
 /**
- * Shows the stage of a run as its search attribute: at once, but at most once a second, and then the newest. `find` gives
- * the stage, and is called only when it could be shown. `isFirst`: nothing of the run has been shown by a workflow yet.
- * `isPaced`: the history is not from before there was a pace.
- * `showLast` shows the stage at the end, with what is given besides.
+ * Shows the stage of a run as its search attribute: at once, but at most once in five seconds, and then the newest.
+ * `find` gives the stage, and is called only when it could be shown. `isFirst`: nothing of the run has been shown by a
+ * workflow yet. `isLean`: the run has that patch. `showLast` shows the stage at the end, with what is given besides.
  */
 export function createStage(
   find: () => string,
-  { isFirst, isPaced }: { readonly isFirst: boolean; readonly isPaced: boolean },
+  { isFirst, isLean }: { readonly isFirst: boolean; readonly isLean: boolean },
 ): { show(): void; showLast(more?: readonly SearchAttributePair[]): void } {
+  const paceMs = isLean ? PACE_MS : EARLIER_PACE_MS;
   // Whoever starts a run gives it the stage that it begins with, which saves its first step an event.
   const given = isFirst ? workflowInfo().typedSearchAttributes.get(STAGE) : undefined;
   let shown = given ?? '';
@@ -44,9 +50,9 @@ export function createStage(
       if (waits) return;
       const stage = find();
       if (stage === shown) return;
-      const waitMs = shownAtMs + PACE_MS - Date.now();
-      // A history from before shows each at once.
-      if (waitMs <= 0 || !(isPaced || patched('stage-pace'))) {
+      const waitMs = shownAtMs + paceMs - Date.now();
+      // A history from before there was a pace shows each at once.
+      if (waitMs <= 0 || !(isLean || patched('stage-pace'))) {
         upsert(stage);
         return;
       }
