@@ -14,8 +14,8 @@ import {
 const STAGE = defineSearchAttributeKey('AditStage', SearchAttributeType.KEYWORD);
 
 /**
- * Each change costs the server a timer, a workflow task and a write to its index of runs: as much as several short
- * steps.
+ * Each change costs the server a write to its index of runs, and one that must wait a timer and a workflow task: as much
+ * as several short steps.
  */
 const PACE_MS = 5_000;
 

@@ -77,6 +77,38 @@ beforeAll(async () => {
 
 afterAll(() => runs.close());
 
+test('the stage is shown at once, but for what comes too soon after another', async () => {
+  // Five seconds after one is shown nothing else is: the second pause begins within them, the last step does not.
+  const plan = planOf(
+    step('a'),
+    { kind: 'wait', key: 'first', for: lit('7s') },
+    { kind: 'wait', key: 'second', for: lit('9s') },
+    step('b'),
+  );
+  await runs.withRun({ plan, behaviour }, async ({ handle }) => {
+    await handle.result();
+    const { events } = await handle.fetchHistory();
+    const pauses = new Set<string>();
+    const shown: string[] = [];
+    for (const event of events ?? []) {
+      const summary = text(event.userMetadata?.summary?.data);
+      if (summary === '"until the stage is shown"')
+        pauses.add(event.timerStartedEventAttributes?.timerId ?? '');
+      const { timerId } = event.timerFiredEventAttributes ?? {};
+      if (timerId !== undefined && timerId !== null && pauses.has(timerId)) shown.push('later:');
+      const upserted = event.upsertWorkflowSearchAttributesEventAttributes?.searchAttributes;
+      const stage = text(upserted?.indexedFields?.['AditStage']?.data);
+      if (stage !== '') shown.push(stage);
+    }
+    const late = ['later:', '"first"', 'later:', '"second"'];
+    expect(shown).toEqual(['"a"', ...late, '"b"', '"succeeded"']);
+  });
+});
+
+function text(data: Uint8Array | null | undefined): string {
+  return Buffer.from(data ?? []).toString('utf8');
+}
+
 test('a history has as many events as the document says', async () => {
   let host = '';
   const activities = {
