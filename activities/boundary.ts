@@ -102,6 +102,7 @@ async function runStep(
 ): Promise<JsonObject> {
   const activity = Context.current();
   const { info, cancellationSignal: signal } = activity;
+  const inputSha256 = hash('sha256', canonicalJson(call.input));
   let status: Json = { step: call.path };
   const everyMs = beatEveryMs(info);
   let runsForMs = 0;
@@ -120,7 +121,6 @@ async function runStep(
     stepType.program !== true && info.scheduleToCloseTimeoutMs > 0
       ? info.scheduledTimestampMs + info.scheduleToCloseTimeoutMs
       : null;
-  const inputSha256 = hash('sha256', canonicalJson(call.input));
   const record = (standing: Standing): void => {
     isRecorded = true;
     recorder.write(call, {

@@ -52,13 +52,14 @@ describe('the clock of a program', () => {
       writeFileSync(path.join(root, 'ending.json'), JSON.stringify({ marker: 'm', ...ending }));
     }
 
-    it('sums what the others ran; one that was lost, until it was last seen alive', async () => {
+    it('sums what the others ran; one that was lost, until it was last seen alive or was to be ended', async () => {
       start(1, { endedAtMs: 12_000 });
       start(2, { cause: 'limit' }, 15_000);
       start(3, null, 13_000);
       mkdirSync(path.join(folder, '4'));
-      expect(ranBefore(folder, 9)).toBe(2_000 + 5_000 + 3_000);
-      expect(ranBefore(folder, 1)).toBe(8_000);
+      start(5, { cause: 'limit', decidedAtMs: 16_000 }, 15_000);
+      expect(ranBefore(folder, 9)).toBe(2_000 + 5_000 + 3_000 + 6_000);
+      expect(ranBefore(folder, 1)).toBe(5_000 + 3_000 + 6_000);
       expect(ranBefore(path.join(folder, 'none'), 1)).toBe(0);
     });
   });

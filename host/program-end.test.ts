@@ -46,6 +46,8 @@ describe('the end of a program', () => {
     const decided = { ...intent('limit'), decidedAtMs: 5_003 };
     expect(toEnd(facts({ exit: exit(143), intent: decided })).endedAtMs).toBe(5_003);
     expect(toEnd(facts({ exit: exit(143), intent: intent('limit') })).endedAtMs).toBe(5_000);
+    const forged = { ...intent('limit'), decidedAtMs: 'soon' as unknown as number };
+    expect(toEnd(facts({ exit: exit(143), intent: forged })).endedAtMs).toBe(5_000);
   });
 
   it('is never before its beginning, although the clock was set back', () => {

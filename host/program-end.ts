@@ -1,7 +1,7 @@
 /** What is to be said of a program that has ended, from what its records say. */
 import { constants } from 'node:os';
 import type { ProgramEnd } from '../core/host-protocol.js';
-import type { EndingRecord, OwnerRecord } from './program-records.js';
+import { decidedAt, type EndingRecord, type OwnerRecord } from './program-records.js';
 
 /** The facts; nothing of the program's tree is left when they are read. */
 export interface EndFacts {
@@ -30,7 +30,7 @@ export function toEnd({
     startedAtMs: owner.startedAtMs,
     // A file's time may be a tick of the kernel's clock old: a limit that ended the program is used up all the same.
     // A clock that was set back must not make a negative run time.
-    endedAtMs: Math.max(endedAtMs, intent?.decidedAtMs ?? 0, owner.startedAtMs),
+    endedAtMs: Math.max(endedAtMs, decidedAt(intent), owner.startedAtMs),
   };
   const status = toStatus(exit?.code);
   if (intent !== null) {

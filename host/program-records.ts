@@ -64,7 +64,7 @@ export interface EndingRecord {
   readonly marker: string;
   readonly cause: ProgramCause;
   readonly reason?: EndReason;
-  /** When the host decided to end it; absent when it did not, and in the records of older hosts. */
+  /** When the host decided to end it; absent when it did not, once it has ended, and in the records of older hosts. */
   readonly decidedAtMs?: number;
   readonly code?: number;
   readonly signal?: string;
@@ -217,6 +217,13 @@ export function readEnding(root: string, marker: string): EndingRecord | null {
   // A note with another marker is about a program before this one.
   if (record === null || record['marker'] !== marker) return null;
   return record as JsonObject & EndingRecord;
+}
+
+/** When the host decided to end the program: it ended no earlier. 0 where it did not, or says nothing that is a time. */
+export function decidedAt(ending: EndingRecord | null): number {
+  // The program may write there, too.
+  const atMs: unknown = ending?.decidedAtMs;
+  return typeof atMs === 'number' && Number.isFinite(atMs) ? atMs : 0;
 }
 
 /** The recorded end of a start; null when it has none. */

@@ -9,6 +9,7 @@ import { hostFolder } from '../../host/host-folder.js';
 import { programFiles, startsOf } from '../../host/program-files.js';
 import { isEntry, readIndex } from '../../host/program-index.js';
 import {
+  decidedAt,
   readEnding,
   readExit,
   readOwner,
@@ -80,7 +81,9 @@ export async function readStartState({
 export function readEndTime({ root }: RecordedStart): number | null {
   const owner = readOwner(root);
   const ending = owner === null ? null : readEnding(root, owner.marker);
-  return ending?.endedAtMs ?? readExit(root)?.endedAtMs ?? null;
+  if (ending?.endedAtMs !== undefined) return ending.endedAtMs;
+  const exit = readExit(root);
+  return exit === null ? null : Math.max(exit.endedAtMs, decidedAt(ending));
 }
 
 /** The status with which the program of a start ended by itself; null when it did not, or nobody knows. */
