@@ -99,9 +99,11 @@ export async function startHost(options: HostOptions): Promise<RunningHost> {
 async function takeLock(folder: HostFolder): Promise<FileHandleLike> {
   const givenUpAtMs = Date.now() + LOCK_WAIT_MS;
   for (;;) {
+    // Before the look: the last one is made when the time is over, however long it then takes.
+    const isLast = Date.now() > givenUpAtMs;
     const lock = await tryLock(folder.lock);
     if (lock !== null) return lock;
-    if (Date.now() > givenUpAtMs) throw lockHeld(folder);
+    if (isLast) throw lockHeld(folder);
     await sleep(100);
   }
 }
@@ -258,18 +260,17 @@ function createIdleWatch(
 ): { onConnections: (count: number) => void; stop: () => void } {
   if (idleExitMs === undefined) return { onConnections: () => {}, stop: () => {} };
   let connections = 0;
-  let busyAtMs = Date.now();
-  const timer = setInterval(
-    () => {
-      if (connections > 0 || !isIdle()) busyAtMs = Date.now();
-      else if (Date.now() - busyAtMs >= idleExitMs) onIdle();
-    },
-    Math.min(Math.max(idleExitMs / 4, 10), 5_000),
-  );
+  const everyMs = Math.min(Math.max(idleExitMs / 4, 10), 5_000);
+  // By its looks, not by the clock: a host that was frozen must first hear who has called meanwhile.
+  let idleMs = 0;
+  const timer = setInterval(() => {
+    idleMs = connections > 0 || !isIdle() ? 0 : idleMs + everyMs;
+    if (idleMs >= idleExitMs) onIdle();
+  }, everyMs);
   return {
     onConnections(count) {
       connections = count;
-      busyAtMs = Date.now();
+      idleMs = 0;
     },
     stop: () => clearInterval(timer),
   };
