@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -112,6 +112,10 @@ describe('the validator process', () => {
       stdio: 'ignore',
     });
     const closed = once(leftOver, 'close');
+    // Between its fork and its own words it is no program of ours yet.
+    await expect
+      .poll(() => readFile(`/proc/${String(leftOver.pid)}/cmdline`, 'utf8'))
+      .toContain(entry);
     await writeFile(path.join(folder, 'validator.pid'), `${String(leftOver.pid)}\n`);
     create();
     expect(await closed).toEqual([null, 'SIGKILL']);

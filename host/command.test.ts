@@ -185,6 +185,6 @@ describe.each(found)('a command at level $level', (containment) => {
     while ((await sleepers(seconds)) > 0) await sleep(5);
     const cgroup = containment.cgroupOf(tree);
     // A process that has just ended keeps it until its parent has seen that.
-    if (cgroup !== null) await vi.waitFor(() => rmdirSync(cgroup));
+    if (cgroup !== null) await vi.waitFor(() => rmdirSync(cgroup), { timeout: 30_000 });
   });
 });

@@ -17,6 +17,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import {
   endOf,
+  LIMITS,
   lives,
   PLACE,
   readPid,
@@ -279,6 +280,7 @@ describe('a process host that is killed', () => {
     const host = await startHost('--end-programs');
     const spec = shellSpec(
       `trap 'echo saved; exit 0' TERM; echo $$ > ${file('pid')}; while :; do sleep 0.02; done`,
+      { limits: { ...LIMITS, graceMs: 20_000 } },
     );
     run(await connect(), spec).catch(() => {});
     const pid = await readPid(file('pid'));

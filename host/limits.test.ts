@@ -51,12 +51,12 @@ describe('limits, warnings and devices', () => {
   });
 
   it.each([
-    ['limit', { stepMs: 1_000 }],
-    ['startLimit', { stepMs: 60_000, startMs: 1_000 }],
+    ['limit', { stepMs: 5_000 }],
+    ['startLimit', { stepMs: 60_000, startMs: 5_000 }],
     ['deadline', { stepMs: 60_000, deadlineMs: 1 }],
   ] as const)('ends a program at its %s, and says which it was', async (cause, limits) => {
     const relative: Partial<ProgramLimits> =
-      'deadlineMs' in limits ? { ...limits, deadlineMs: Date.now() + 2_000 } : limits;
+      'deadlineMs' in limits ? { ...limits, deadlineMs: Date.now() + 5_000 } : limits;
     const end = await endOf(run(client, forever(relative)));
     expect(end).toMatchObject({ cause });
     expect(lives(await readPid(file('pid')))).toBe(false);
@@ -87,7 +87,7 @@ describe('limits, warnings and devices', () => {
   });
 
   it('extends the limit of a running program and of its later starts', async () => {
-    const spec = forever({ stepMs: 1_500, startMs: 1_500 });
+    const spec = forever({ stepMs: 5_000, startMs: 5_000 });
     const running = run(client, spec);
     const broken = expect(running).rejects.toMatchObject({ code: 'HOST_UNAVAILABLE' });
     const pid = await readPid(file('pid'));
@@ -162,7 +162,7 @@ describe('limits, warnings and devices', () => {
 
   it('gives a program that its rule ends no more time than its limit does', async () => {
     const warning = { signal: 'SIGUSR1', beforeMs: 60_000 };
-    const spec = shell(hopeless.replace('PID', file('pid')), { stepMs: 3_000, warning });
+    const spec = shell(hopeless.replace('PID', file('pid')), { stepMs: 6_000, warning });
     expect(await endOf(run(client, { ...spec, watch: rule }))).toMatchObject({ cause: 'rule' });
   });
 
@@ -188,7 +188,7 @@ describe('limits, warnings and devices', () => {
 
   it('warns of a program that shows no sign of life, then ends it', async () => {
     const events: ProgramEvent[] = [];
-    const spec = shell('sleep 60', {}, { watch: { stalledAfterMs: 1_200 } });
+    const spec = shell('sleep 60', { graceMs: 20_000 }, { watch: { stalledAfterMs: 1_200 } });
     const end = await endOf(run(client, spec, { onEvent: (event) => events.push(event) }));
     expect(end).toMatchObject({ cause: 'stalled', signal: 'SIGTERM' });
     expect(events).toContainEqual(

@@ -85,8 +85,9 @@ describe.each([...found.values()])('a program tree at level $level', (containmen
   };
 
   it('lets the program end by itself, and then has no members', async () => {
-    const tree = await start('sleep 0.2; exit 7');
+    const tree = await start('while [ ! -e go ]; do sleep 0.02; done; exit 7');
     expect(await membersOf(tree)).toContain(tree.leader.pid);
+    writeFileSync(file('go'), '');
     await until(async () => (await membersOf(tree)).length === 0);
     expect(read('exit')).toBe('7');
     await endTree(tree, 0);

@@ -324,7 +324,7 @@ describe('the socket of the process host', () => {
   });
 
   it('ends by itself when it was idle for so long, and not while a program runs', async () => {
-    const { closed } = await host.start({ idleExitMs: 50 });
+    const { closed } = await host.start({ idleExitMs: 2_000 });
     const client = await host.connect();
     const spec = shellSpec(`while [ ! -e ${host.file('go')} ]; do sleep 0.02; done`);
     run(client, spec).catch(() => {});

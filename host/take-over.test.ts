@@ -108,7 +108,7 @@ describe('a process host after another', () => {
   it('keeps the limit of a program that nobody follows', async () => {
     const pid = await leave({
       ...waiting(),
-      limits: { ...LIMITS, stepMs: 1_500 },
+      limits: { ...LIMITS, stepMs: 5_000 },
     });
     await host.restart();
     await until(() => !lives(pid));

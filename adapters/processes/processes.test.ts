@@ -297,13 +297,13 @@ describe('processes', () => {
   it.each([
     [
       'PROGRAM_TIMEOUT',
-      'The program did not end within the time of its step (0.4 s), and was ended.',
-      { limits: { stepMs: 400 } },
+      'The program did not end within the time of its step (1.5 s), and was ended.',
+      { limits: { stepMs: 1_500 } },
     ],
     [
       'ATTEMPT_TIMEOUT',
-      'The program did not end within the time of one try (0.4 s), and was ended.',
-      { limits: { stepMs: 60_000, startMs: 400 } },
+      'The program did not end within the time of one try (1.5 s), and was ended.',
+      { limits: { stepMs: 60_000, startMs: 1_500 } },
     ],
     [
       'PROGRAM_STALLED',
@@ -332,6 +332,7 @@ describe('processes', () => {
     const rule = await processes.run(
       shell('trap "exit 3" TERM; echo loss=1.5; while :; do sleep 0.02; done'),
       options({
+        limits: limits({ graceMs: 20_000 }),
         watch: {
           stopWhen: {
             expr: condition('metrics.loss < 2'),

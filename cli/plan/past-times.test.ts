@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, open, rm, symlink, writeFile } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { readPast } from './past-times.js';
 
 let stateDir: string;
@@ -53,7 +53,12 @@ const look = (address?: string) =>
 const timeOf = async (): Promise<object | undefined> =>
   (await look()).times.get('each#*/a process.run');
 
+/** The folder is given up after half a second, which may pass on a machine that has much to do. */
+const withoutLimits = (): unknown => vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+afterEach(() => vi.useRealTimers());
+
 test('a time is the median of what succeeded in the runs of this very pipeline, each once', async () => {
+  withoutLimits();
   await record('one-20260101-100000-aaaa', { seconds: 10 });
   await record('one-20260101-100001-aaaa', { seconds: 30, from: 1 });
   await record('one-20260101-100002-aaaa', { seconds: 20, from: 2 });
@@ -65,6 +70,7 @@ test('a time is the median of what succeeded in the runs of this very pipeline, 
 });
 
 test('a damaged record is passed over, and the newest runs count', async () => {
+  withoutLimits();
   for (let run = 0; run < 12; run += 1)
     await record(`one-20260101-10000${run % 10}-aa${run < 10 ? 'aa' : 'bb'}`, {
       seconds: 1,
@@ -80,6 +86,7 @@ test('a damaged record is passed over, and the newest runs count', async () => {
 });
 
 test('a record that is no file, or too large to be read soon, is passed over', async () => {
+  withoutLimits();
   await record('one-20260101-100000-aaaa', { seconds: 7 });
   const recordOf = async (runId: string): Promise<string> => {
     await mkdir(path.join(stateDir, 'runs', runId), { recursive: true });
@@ -94,6 +101,7 @@ test('a record that is no file, or too large to be read soon, is passed over', a
 });
 
 test('where no server is that could know more, a pipeline without a past run has never run', async () => {
+  withoutLimits();
   expect(await look()).toEqual({ times: new Map(), runs: 0, source: 'evidence', remark: null });
 });
 

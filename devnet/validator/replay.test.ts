@@ -272,20 +272,20 @@ describe('the time budget', () => {
   it('is shared by setup and benchmark, and its end kills the whole process group', async () => {
     const mark = path.join(folder, 'survivor.pid');
     const sleeper = `sleep 600 & echo $! > ${mark}; wait`;
-    expect(await outcomeOf({ timeBudgetSeconds: 2, benchmarkCommand: sleeper })).toMatchObject({
+    expect(await outcomeOf({ timeBudgetSeconds: 4, benchmarkCommand: sleeper })).toMatchObject({
       status: 'error',
-      notes: 'The benchmark ran past the time budget of 2 s.',
+      notes: 'The benchmark ran past the time budget of 4 s.',
     });
     await expectGone(mark);
-    expect(await outcomeOf({ timeBudgetSeconds: 2, setupCommand: 'sleep 600' })).toMatchObject({
+    expect(await outcomeOf({ timeBudgetSeconds: 4, setupCommand: 'sleep 600' })).toMatchObject({
       status: 'error',
-      notes: 'Setup ran past the time budget of 2 s.',
+      notes: 'Setup ran past the time budget of 4 s.',
     });
   });
 
   it('ends preparation too', async () => {
     respond = () => {};
-    const outcome = await outcomeOf({ ...withArtifact(), timeBudgetSeconds: 2 });
+    const outcome = await outcomeOf({ ...withArtifact(), timeBudgetSeconds: 4 });
     expect(outcome.status).toBe('error');
     expect(outcome.notes).toBe('Replay preparation failed: the time budget was spent');
   });
