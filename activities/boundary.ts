@@ -104,25 +104,19 @@ async function runStep(
   const { info, cancellationSignal: signal } = activity;
   const inputSha256 = hash('sha256', canonicalJson(call.input));
   let status: Json = { step: call.path };
-  const everyMs = beatEveryMs(info);
-  let runsForMs = 0;
-  let isRecorded = false;
-  const beat = setInterval(() => {
-    activity.heartbeat(status);
-    runsForMs += everyMs;
-    if (isRecorded || runsForMs < RECORD_AFTER_MS) return;
-    isRecorded = true;
-    // What it waits for is on record already: this is a look, not its beginning.
-    if (!recorder.isKnown(call)) record({ status: 'running' });
-  }, everyMs);
+  const beat = setInterval(() => activity.heartbeat(status), beatEveryMs(info));
   const startedAt = new Date().toISOString();
   // A step that runs a program has none: the host keeps its time.
   const deadlineMs =
     stepType.program !== true && info.scheduleToCloseTimeoutMs > 0
       ? info.scheduledTimestampMs + info.scheduleToCloseTimeoutMs
       : null;
+  // What it waits for is on record already: this is a look, not its beginning.
+  const begun = setTimeout(() => {
+    if (!recorder.isKnown(call)) record({ status: 'running' });
+  }, RECORD_AFTER_MS);
   const record = (standing: Standing): void => {
-    isRecorded = true;
+    clearTimeout(begun);
     recorder.write(call, {
       path: call.path,
       uses: stepType.name,
@@ -211,6 +205,7 @@ async function runStep(
     throw final;
   } finally {
     clearInterval(beat);
+    clearTimeout(begun);
   }
 }
 
