@@ -3,7 +3,13 @@ import path from 'node:path';
 import type { ProgramCause, ProgramLimits } from '../core/host-protocol.js';
 import { lookAtFile } from './look-at-file.js';
 import { startsOf } from './program-files.js';
-import { decidedAt, readEnding, readExit, readOwner, type OwnerRecord } from './program-records.js';
+import {
+  decidedAt,
+  readEnding,
+  readEndTime,
+  readOwner,
+  type OwnerRecord,
+} from './program-records.js';
 
 export interface ProgramClock {
   /** Null: no limit. */
@@ -59,9 +65,8 @@ export function ranBefore(folder: string, exceptStart: number): number {
 
 function endOf(root: string, owner: OwnerRecord): number {
   const ending = readEnding(root, owner.marker);
-  if (ending?.endedAtMs !== undefined) return ending.endedAtMs;
-  const seenMs = readExit(root)?.endedAtMs ?? lastSignOfLife(root) ?? owner.startedAtMs;
-  return Math.max(seenMs, decidedAt(ending));
+  const lastSeenMs = (): number => lastSignOfLife(root) ?? owner.startedAtMs;
+  return readEndTime(root, ending) ?? Math.max(lastSeenMs(), decidedAt(ending));
 }
 
 /** When a host last saw the program alive: it touches the owner record. Null when there is none. */

@@ -46,7 +46,7 @@ describe('the end of a program', () => {
     const decided = { ...intent('limit'), decidedAtMs: 5_003 };
     expect(toEnd(facts({ exit: exit(143), intent: decided })).endedAtMs).toBe(5_003);
     expect(toEnd(facts({ exit: exit(143), intent: intent('limit') })).endedAtMs).toBe(5_000);
-    const forged = { ...intent('limit'), decidedAtMs: 'soon' as unknown as number };
+    const forged = { ...intent('limit'), ...(JSON.parse('{"decidedAtMs":"soon"}') as object) };
     expect(toEnd(facts({ exit: exit(143), intent: forged })).endedAtMs).toBe(5_000);
   });
 

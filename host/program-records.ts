@@ -226,6 +226,13 @@ export function decidedAt(ending: EndingRecord | null): number {
   return typeof atMs === 'number' && Number.isFinite(atMs) ? atMs : 0;
 }
 
+/** When a start with this note ended, by its host or its shim; null when neither has said so. */
+export function readEndTime(root: string, ending: EndingRecord | null): number | null {
+  if (ending?.endedAtMs !== undefined) return ending.endedAtMs;
+  const exit = readExit(root);
+  return exit === null ? null : Math.max(exit.endedAtMs, decidedAt(ending));
+}
+
 /** The recorded end of a start; null when it has none. */
 export function toProgramEnd(ending: EndingRecord | null): ProgramEnd | null {
   if (ending?.endedAtMs === undefined) return null;

@@ -9,8 +9,8 @@ import { hostFolder } from '../../host/host-folder.js';
 import { programFiles, startsOf } from '../../host/program-files.js';
 import { isEntry, readIndex } from '../../host/program-index.js';
 import {
-  decidedAt,
   readEnding,
+  readEndTime,
   readExit,
   readOwner,
   readSpec,
@@ -78,12 +78,9 @@ export async function readStartState({
 }
 
 /** When a start ended, in milliseconds since the epoch, by host or shim; null when neither has said so. */
-export function readEndTime({ root }: RecordedStart): number | null {
+export function endTimeOf({ root }: RecordedStart): number | null {
   const owner = readOwner(root);
-  const ending = owner === null ? null : readEnding(root, owner.marker);
-  if (ending?.endedAtMs !== undefined) return ending.endedAtMs;
-  const exit = readExit(root);
-  return exit === null ? null : Math.max(exit.endedAtMs, decidedAt(ending));
+  return readEndTime(root, owner === null ? null : readEnding(root, owner.marker));
 }
 
 /** The status with which the program of a start ended by itself; null when it did not, or nobody knows. */

@@ -1,6 +1,6 @@
 /** What is known of a rehearsed run when it is over: from the coordinator first, then from the audit and the host's records. */
 import {
-  readEndTime,
+  endTimeOf,
   readExitCode,
   readLivePrograms,
   readRecordedStarts,
@@ -70,7 +70,7 @@ export async function collectFacts(site: Site, run: PlayedRun): Promise<RunFacts
     programs: starts.flat().map((start) => ({
       stepPath: start.stepPath,
       beganAtMs: start.startedAtMs,
-      endedAtMs: readEndTime(start),
+      endedAtMs: endTimeOf(start),
       failed: (readExitCode(start) ?? 0) !== 0,
     })),
     left: (await readLivePrograms(stateDir)).length,
