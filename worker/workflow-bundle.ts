@@ -6,11 +6,11 @@ import {
 } from '@temporalio/worker';
 
 /**
- * Frames of a stack trace inside the sandbox: where an error was made, and who called that. The SDK takes one for every promise
- * that a workflow makes, and at the usual ten they are the larger part of what a step costs there; what they tell is
- * the same few lines of the interpreter for every pipeline, so where a run stands its current details say. It stands
- * before the bundle: after loading it, the SDK freezes `Error`. Not on a line of its own, by which the source map would
- * be off.
+ * Frames of a stack trace inside the sandbox: where an error was made, and who called that. The SDK takes one for every
+ * promise that a workflow makes, and at the usual ten they are the larger part of what a step costs there; what they
+ * tell is the same few lines of the interpreter for every pipeline, so where a run stands its current details say. It
+ * stands before the bundle: after loading it, the SDK freezes `Error`. Not on a line of its own, by which the source map
+ * would be off.
  */
 const FEWER_FRAMES = 'Error.stackTraceLimit = 2; ';
 

@@ -37,8 +37,8 @@ import { describeTimeline, readTimeline } from './timeline.js';
 const STEP_BAR = 1.05;
 const START_BAR = 1.15;
 /**
- * Of both chains so many steps run first: a worker is not started for each run, and the thread of Adit's workflows takes
- * two thousand steps until all that it runs is compiled (1.6 ms a step at first, then 1.0, that of the other 0.7).
+ * Of both chains so many steps run first: a worker is not started for each run, and it takes Adit's two thousand steps
+ * until what it runs is compiled (its threads beside the main one 1.6 ms a step at first, then 1.0; by hand 0.7).
  */
 const WARM_UP_STEPS = 2_500;
 const MB = 1_000_000;
