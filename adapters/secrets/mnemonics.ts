@@ -3,7 +3,9 @@ import { createHash } from 'node:crypto';
 import words from '@polkadot/util-crypto/mnemonic/wordlists/en';
 
 const WORD_INDEXES = new Map<string, number>(words.map((word, index) => [word, index]));
-const LONGEST_WORD = Math.max(...words.map((word) => word.length));
+const WORD_LENGTHS = words.map((word) => word.length);
+const SHORTEST_WORD = Math.min(...WORD_LENGTHS);
+const LONGEST_WORD = Math.max(...WORD_LENGTHS);
 const MNEMONIC_LENGTHS = [12, 15, 18, 21, 24] as const;
 const MOST_WORDS = 24;
 /** Between two words of one mnemonic: white space, quotes, commas, numbers, a diff's `+`. */
@@ -71,25 +73,55 @@ export function trailingWords(
   return count === 0 ? null : { count, at };
 }
 
+/**
+ * Runs of words of the list, each of twelve or more. Every text of a run and every line of its logs goes through here, and
+ * few have twelve words in a row that are as long as those of the list: only such are looked up.
+ */
 function findRuns(text: string): FoundWord[][] {
   const runs: FoundWord[][] = [];
   let run: FoundWord[] = [];
+  /** Start and end, in turns, of words that nobody has looked up; there are none while a run has begun. */
+  let pending: number[] = [];
   const close = (): void => {
     if (run.length >= MNEMONIC_LENGTHS[0]) runs.push(run);
-    run = [];
+    if (run.length > 0) run = [];
   };
-  for (const match of text.matchAll(/[A-Za-z]+/g)) {
-    const word = match[0].length > LONGEST_WORD ? '' : match[0].toLowerCase();
-    const index = WORD_INDEXES.get(word);
-    if (index === undefined) {
+  const lookUp = (start: number, end: number): void => {
+    const index = WORD_INDEXES.get(text.slice(start, end).toLowerCase());
+    if (index === undefined) close();
+    else run.push({ index, at: start, end });
+  };
+  let lastEnd = 0;
+  let at = 0;
+  while (at < text.length) {
+    while (at < text.length && !isLetter(text.charCodeAt(at))) at += 1;
+    const start = at;
+    while (at < text.length && isLetter(text.charCodeAt(at))) at += 1;
+    const fits = at - start >= SHORTEST_WORD && at - start <= LONGEST_WORD;
+    if (!fits || start - lastEnd > LONGEST_GAP) {
       close();
+      if (pending.length > 0) pending = [];
+    }
+    if (!fits) continue;
+    lastEnd = at;
+    if (run.length > 0) {
+      lookUp(start, at);
       continue;
     }
-    if (match.index - (run.at(-1)?.end ?? match.index) > LONGEST_GAP) close();
-    run.push({ index, at: match.index, end: match.index + match[0].length });
+    pending.push(start, at);
+    if (pending.length < 2 * MNEMONIC_LENGTHS[0]) continue;
+    for (let word = 0; word < pending.length; word += 2)
+      lookUp(pending[word] ?? 0, pending[word + 1] ?? 0);
+    pending = [];
   }
   close();
   return runs;
+}
+
+function isLetter(code: number): boolean {
+  // In ASCII a letter's bit 0x20 is its case.
+  const lower = code | 0x20;
+  return lower >= 0x61 && lower <= 0x7a && code < 0x80;
 }
 
 function findInRun(run: readonly FoundWord[]): number[] {
