@@ -88,8 +88,8 @@ function callOf(
 type Ended = { readonly outputs: unknown } | { readonly error: unknown } | null;
 
 /**
- * A start of a step that runs no program, with two promises besides the activity's own: the SDK takes a stack trace for
- * each that a workflow makes, and those are most of what a short step costs there. `isOver` is called when it ends.
+ * A start of a step that runs no program, with two promises besides the activity's own: the SDK is called for each that a
+ * workflow makes, and that is most of what a short step costs there. `isOver` is called when it ends.
  */
 export function createRunPlainStep(
   args: RunArgs,

@@ -105,6 +105,17 @@ test('the stage is shown at once, but for what comes too soon after another', as
   });
 });
 
+test('a promise of a workflow takes no stack trace, and an error has its own', async () => {
+  const plan = planOf({ kind: 'wait', key: 'pause', for: lit('1h') });
+  await runs.withRun({ plan, behaviour }, async ({ handle, start }) => {
+    await untilStep(handle, 'pause', ({ status }) => status === 'running');
+    expect(await handle.query('__stack_trace')).toBe('');
+    const newer = await start({ ...plan, irVersion: 2 as 1 });
+    const { cause } = (await newer.result().catch((error: unknown) => error)) as Error;
+    expect((cause as Error).stack).toMatch(/ at .*workflows\/run-pipeline\.ts:\d+/);
+  });
+});
+
 function text(data: Uint8Array | null | undefined): string {
   return Buffer.from(data ?? []).toString('utf8');
 }

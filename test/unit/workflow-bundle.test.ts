@@ -1,12 +1,17 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
+import { createContext, runInContext } from 'node:vm';
 import { expect, test } from 'vitest';
 import { bundleOfWorkingTree } from '../support/workflow-bundle.js';
 
+/** The files of a bundle. */
+function modulesOf(code: string): string[] {
+  const found = code.matchAll(/^\/\*\*\*\/ "(\.[^"]+)"/gm);
+  return [...new Set(Array.from(found, ([, file]) => file ?? ''))];
+}
+
 test('the workflow bundle holds Temporal, core and workflows, and nothing else', async () => {
   const { code } = await bundleOfWorkingTree();
-  const modules = new Set(
-    [...code.matchAll(/^\/\*\*\*\/ "(\.[^"]+)"/gm)].map(([, file]) => file ?? ''),
-  );
+  const modules = modulesOf(code);
   const packages = new Set<string>();
   const folders = new Set<string>();
   for (const file of modules) {
@@ -24,17 +29,30 @@ test('the workflow bundle holds Temporal, core and workflows, and nothing else',
   expect([...folders].toSorted()).toEqual(['core', 'workflows']);
 });
 
-test('all of core is loaded once for the runs of a worker, and keeps no state between them', async () => {
+test('all modules are loaded once for the runs of a worker, and keep no state between them', async () => {
   const { code } = await bundleOfWorkingTree();
-  expect(code).toMatch(/preloadModules\(\) \{\s+__webpack_require__\([^)]*shared-modules\.ts"\)/);
-  const folder = new URL('../../core/', import.meta.url);
-  const files = readdirSync(folder).filter((file) => /(?<!\.test)\.ts$/.test(file));
-  expect(files.length).toBeGreaterThan(20);
+  expect(code).toMatch(/preloadModules\(\) \{\s+__webpack_require__\([^)]*run-pipeline\.ts"\)/);
+  const files = modulesOf(code).filter((file) => /^\.\/(?:core|workflows)\//.test(file));
+  expect(files.length).toBeGreaterThan(40);
   for (const file of files) {
-    const text = readFileSync(new URL(file, folder), 'utf8');
-    // What could change: a variable, and a list, an object or a collection that begins empty.
+    const text = readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8');
+    // What could change: a variable, a member of a class itself, and a list, an object or a collection that begins empty.
     expect(text, file).not.toMatch(
-      /^(?:export )?(?:let|var) |^(?:export )?const \w+(?:: [^=]+)? = (?:new \w+\(\)|\[\]|\{\});/m,
+      /^(?:export )?(?:let|var) |^ +(?:\w+ )*static |^(?:export )?const \w+(?:: [^=]+)? = (?:new \w+\(\)|\[\]|\{\});/m,
     );
+    // And an expression that remembers where it was.
+    expect(text, file).not.toMatch(/^(?:export )?const \w+(?:: [^=]+)? = \/.*\/[a-z]*[gy][a-z]*;/m);
   }
+});
+
+test('an error of a workflow begins where it was made, and one without a word has no trace', async () => {
+  const { code } = await bundleOfWorkingTree();
+  const before = code.slice(0, code.indexOf('var __TEMPORAL__'));
+  const context = createContext({});
+  const script = `${before}
+    class Own extends Error {}
+    function made() { return [new Error('a'), new TypeError('b'), new Own(), new Error('c', { cause: 1 })]; }
+    const told = made().map(({ stack }) => stack.split('\\n')[1].trim().split(' ').slice(0, 2).join(' '));
+    [told, new Error().stack, made().every((error) => error instanceof Error), made()[3].cause];`;
+  expect(runInContext(script, context)).toEqual([Array(4).fill('at made'), '', true, 1]);
 });
