@@ -44,7 +44,7 @@ test('just what the library takes for a mnemonic is found, whatever stands aroun
     { weight: 1, arbitrary: fc.string({ maxLength: 24 }) },
   );
   const around = fc
-    .array(fc.tuple(word, gap), { maxLength: 40 })
+    .array(fc.tuple(word, gap), { maxLength: 40, size: 'max' })
     .map((parts) => parts.flat().join(''));
   const mnemonic = fc.constantFrom(
     ...([12, 15, 18, 21, 24] as const).map((length) => mnemonicGenerate(length, undefined, true)),
