@@ -1,20 +1,25 @@
 import { readFileSync } from 'node:fs';
 import { createContext, runInContext } from 'node:vm';
-import { expect, test } from 'vitest';
+import { beforeAll, expect, test } from 'vitest';
 import { bundleOfWorkingTree } from '../support/workflow-bundle.js';
 
-/** The files of a bundle. */
-function modulesOf(code: string): string[] {
+let code: string;
+
+beforeAll(async () => {
+  ({ code } = await bundleOfWorkingTree());
+}, 60_000);
+
+/** The files of the bundle. */
+function modules(): string[] {
   const found = code.matchAll(/^\/\*\*\*\/ "(\.[^"]+)"/gm);
   return [...new Set(Array.from(found, ([, file]) => file ?? ''))];
 }
 
-test('the workflow bundle holds Temporal, core and workflows, and nothing else', async () => {
-  const { code } = await bundleOfWorkingTree();
-  const modules = modulesOf(code);
+test('the workflow bundle holds Temporal, core and workflows, and nothing else', () => {
+  const bundled = modules();
   const packages = new Set<string>();
   const folders = new Set<string>();
-  for (const file of modules) {
+  for (const file of bundled) {
     const found = /node_modules\/((?:@[^/]+\/)?[^/]+)\/(?!.*node_modules)/.exec(file);
     if (found?.[1] !== undefined) packages.add(found[1]);
     else folders.add(file.split('/')[1] ?? '');
@@ -29,10 +34,9 @@ test('the workflow bundle holds Temporal, core and workflows, and nothing else',
   expect([...folders].toSorted()).toEqual(['core', 'workflows']);
 });
 
-test('all modules are loaded once for the runs of a worker, and keep no state between them', async () => {
-  const { code } = await bundleOfWorkingTree();
+test('all modules are loaded once for the runs of a worker, and keep no state between them', () => {
   expect(code).toMatch(/preloadModules\(\) \{\s+__webpack_require__\([^)]*run-pipeline\.ts"\)/);
-  const files = modulesOf(code).filter((file) => /^\.\/(?:core|workflows)\//.test(file));
+  const files = modules().filter((file) => /^\.\/(?:core|workflows)\//.test(file));
   expect(files.length).toBeGreaterThan(40);
   for (const file of files) {
     const text = readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8');
@@ -45,8 +49,7 @@ test('all modules are loaded once for the runs of a worker, and keep no state be
   }
 });
 
-test('an error of a workflow begins where it was made, and one without a word has no trace', async () => {
-  const { code } = await bundleOfWorkingTree();
+test('an error of a workflow begins where it was made, and one without a word has no trace', () => {
   const before = code.slice(0, code.indexOf('var __TEMPORAL__'));
   const context = createContext({});
   const script = `${before}
